@@ -1,0 +1,167 @@
+"""Every error a person can meet, each with a hint that says what to do next.
+
+    MCPNotebookError
+    ├── CommandError                 a %mcp line that cannot be understood
+    ├── ServerConfigError            a server that is unknown, or described wrongly
+    ├── ConnectionFailedError        (ConnectionError) the server could not be reached, or the call got lost
+    │   └── RequestTimeoutError      (TimeoutError) the server did not answer in time
+    ├── SignInError                  signing in did not work
+    │   ├── SignInNeededError        a person has to sign in, and nobody is doing so
+    │   ├── SignInDeniedError        the person, or the authorization server, said no
+    │   ├── SignInExpiredError       (TimeoutError) nobody answered in time
+    │   └── AuthorizationServerError the authorization server is unreachable, or answers wrongly
+    ├── TokenStoreError              tokens could not be kept or read
+    └── ToolError
+        ├── UnknownToolError         (AttributeError, KeyError) no such tool
+        ├── ToolArgumentError        (TypeError) the arguments do not fit the tool; nothing was sent
+        └── ToolFailedError          the tool ran and answered with an error
+
+Errors are values with facts as attributes; the sentence is made in ``__str__``. They are raised
+``from None``: an SDK, pydantic or HTTP exception in the chain could show a token (it is saved with
+the notebook), and an ``ExceptionGroup`` anywhere in it makes IPython ignore `_render_traceback_`.
+"""
+
+from __future__ import annotations
+
+
+class MCPNotebookError(Exception):
+    """The base of all errors of this package.
+
+    Attributes:
+        message: What went wrong, one sentence.
+        hint: What to do about it, one sentence; empty where there is nothing to add.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines in place of a traceback: the sentence and the hint."""
+        lines = [f"{type(self).__name__}: {self.message}"]
+        if self.hint:
+            lines.append(f"  → {self.hint}")
+        return lines
+
+
+class CommandError(MCPNotebookError):
+    """A ``%mcp`` line that cannot be understood."""
+
+
+class ServerConfigError(MCPNotebookError):
+    """A server that is unknown, or whose description is wrong."""
+
+
+class ConnectionFailedError(MCPNotebookError, ConnectionError):
+    """The server could not be reached, or the answer to one call got lost.
+
+    Attributes:
+        status: The HTTP status, where the server gave one.
+        retry_after: How many seconds the server asked to wait, where it did.
+        may_have_run: Whether the server may have carried out the call all the same.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+        may_have_run: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.retry_after = retry_after
+        self.may_have_run = may_have_run
+
+
+class RequestTimeoutError(ConnectionFailedError, TimeoutError):
+    """The server did not answer in time; the call may have run."""
+
+
+class SignInError(MCPNotebookError):
+    """Signing in did not work."""
+
+
+class SignInNeededError(SignInError):
+    """A person has to sign in before this can go on."""
+
+
+class SignInDeniedError(SignInError):
+    """The person or the authorization server refused the sign-in.
+
+    Attributes:
+        code: The OAuth error code (RFC 6749 §4.1.2.1), such as ``access_denied``.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "access_denied") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class SignInExpiredError(SignInError, TimeoutError):
+    """Nobody finished the sign-in in time."""
+
+
+class AuthorizationServerError(SignInError):
+    """The authorization server is unreachable or gives an answer that cannot be used.
+
+    Attributes:
+        code: The OAuth error code it gave (RFC 6749 §5.2, RFC 7591 §3.2.2), or ``""``.
+        status: The HTTP status, where there was one.
+        retry_after: How many seconds it asked to wait, where it did.
+        passing: Whether the same request may succeed later: unreachable, 429 or 5xx.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+        passing: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+        self.retry_after = retry_after
+        self.passing = passing
+
+
+class TokenStoreError(MCPNotebookError):
+    """Tokens could not be kept or read."""
+
+
+class ToolError(MCPNotebookError):
+    """Something about one tool."""
+
+
+class UnknownToolError(ToolError, AttributeError, KeyError):
+    """The server has no such tool."""
+
+
+class ToolArgumentError(ToolError, TypeError):
+    """The arguments do not fit the tool's schema; nothing was sent."""
+
+
+class ToolFailedError(ToolError):
+    """The tool ran and answered with an error.
+
+    Attributes:
+        tool: The tool's name.
+        result: The answer as a `ToolResult`, for its text and pictures.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", tool: str = "", result: object = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.tool = tool
+        self.result = result

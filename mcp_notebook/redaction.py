@@ -1,0 +1,74 @@
+"""What may be shown, logged or saved.
+
+Text that came from outside (a server, an authorization server, a browser) goes through
+`printable` before a person sees it; anything that may hold a credential goes through `redact`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+
+_SECRET_KEYS = (
+    "access_token|refresh_token|id_token|client_secret|code|code_verifier|state|assertion|"
+    "client_assertion|device_code|subject_token|registration_access_token|token|password|api_key"
+)
+_IN_QUERY = re.compile(rf"(?i)\b({_SECRET_KEYS})=[^&\s\"'<>]+")
+_IN_JSON = re.compile(rf"(?i)([\"']({_SECRET_KEYS})[\"']\s*:\s*)[\"'][^\"']*[\"']")
+_IN_HEADER = re.compile(r"(?i)\b(Bearer|DPoP|Basic)\s+[A-Za-z0-9\-._~+/]{6,}=*")
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+
+
+def redact(text: str) -> str:
+    """Returns the text with everything that looks like a credential replaced by ``***``."""
+    text = _IN_QUERY.sub(r"\1=***", text)
+    text = _IN_JSON.sub(r'\1"***"', text)
+    return _IN_HEADER.sub(r"\1 ***", text)
+
+
+def printable(text: str, limit: int = 200, *, ascii_only: bool = False) -> str:
+    """Returns foreign text as one harmless line.
+
+    Escape sequences, control, bidirectional and zero-width characters are dropped, white space is
+    folded, and what is longer than `limit` characters is cut with an ellipsis.
+
+    Args:
+        text: What somebody else sent.
+        limit: The greatest length of the answer, in characters.
+        ascii_only: Drop everything outside printable ASCII, as RFC 6749 §5.2 allows no more in
+            ``error_description``.
+    """
+    text = _ESCAPE_SEQUENCE.sub("", text[: limit * 20])
+    kept = []
+    for character in text:
+        if character in "\t\n\r":
+            kept.append(" ")
+        elif unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
+            continue
+        elif ascii_only and not 0x20 <= ord(character) <= 0x7E:
+            continue
+        else:
+            kept.append(character)
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class RedactingFilter(logging.Filter):
+    """Takes credentials out of log records, the arguments of the record included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrites the record in place; never drops one."""
+        try:
+            message = record.getMessage()
+        except Exception:  # a broken log call must not break the caller
+            return True
+        cleaned = redact(message)
+        if cleaned != message or record.exc_info:
+            record.msg, record.args = cleaned, None
+        # A pydantic error carries the whole token answer as `input_value`: the type is enough.
+        if record.exc_info and record.exc_info[0] is not None:
+            record.msg = f"{cleaned} ({record.exc_info[0].__name__})"
+            record.exc_info = None
+            record.exc_text = None
+        return True
