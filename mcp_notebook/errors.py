@@ -89,7 +89,20 @@ class SignInError(MCPNotebookError):
 
 
 class SignInNeededError(SignInError):
-    """A person has to sign in before this can go on."""
+    """A person has to sign in before this can go on.
+
+    Attributes:
+        challenge: The server's Bearer challenge, an `auth.metadata.Challenge`, where it sent one.
+        step_up: Whether a token is there but grants too little (RFC 6750 §3.1,
+            ``insufficient_scope``).
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", challenge: object = None, step_up: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.challenge = challenge
+        self.step_up = step_up
 
 
 class SignInDeniedError(SignInError):

@@ -18,6 +18,8 @@ _IN_QUERY = re.compile(rf"(?i)\b({_SECRET_KEYS})=[^&\s\"'<>]+")
 _IN_JSON = re.compile(rf"(?i)([\"']({_SECRET_KEYS})[\"']\s*:\s*)[\"'][^\"']*[\"']")
 _IN_HEADER = re.compile(r"(?i)\b(Bearer|DPoP|Basic)\s+[A-Za-z0-9\-._~+/]{6,}=*")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+_LINE_BREAK = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def redact(text: str) -> str:
@@ -44,14 +46,28 @@ def printable(text: str, limit: int = 200, *, ascii_only: bool = False) -> str:
     for character in text:
         if character in "\t\n\r":
             kept.append(" ")
-        elif unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-            continue
-        elif ascii_only and not 0x20 <= ord(character) <= 0x7E:
+        elif _is_invisible(character) or (ascii_only and not 0x20 <= ord(character) <= 0x7E):
             continue
         else:
             kept.append(character)
     line = " ".join("".join(kept).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def clean_lines(text: str) -> str:
+    """Returns foreign text with its lines and tabs, and nothing in it that moves or hides text.
+
+    Escape sequences (colours, OSC 8 links, OSC 52 clipboard writes), control, bidirectional and
+    zero-width characters are dropped. A lone carriage return, which would overwrite what stands
+    before it, becomes a line break. The work is linear in the text: cut it first.
+    """
+    text = _ESCAPE_SEQUENCE.sub("", text)
+    text = _LINE_BREAK.sub("\n", text)
+    return "".join(c for c in text if c in "\t\n" or not _is_invisible(c))
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE
 
 
 class RedactingFilter(logging.Filter):

@@ -1,0 +1,96 @@
+"""Puts the access token on requests (RFC 6750), and says what a 401 or 403 means.
+
+A request that needs a person fails at once with `SignInNeededError`; nobody is waited for in here.
+A 401 on a token is answered by one renewal and one repetition; a 403 ``insufficient_scope`` is a
+step-up. The token goes to the origin it was issued for and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import httpx2
+
+from mcp_notebook.auth.assertions import DpopKey
+from mcp_notebook.auth.challenge import bearer_challenge
+from mcp_notebook.auth.credentials import Credentials
+from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.auth.urls import origin
+from mcp_notebook.errors import SignInNeededError
+
+
+class Bearer(httpx2.Auth):
+    """The `httpx2.Auth` of one server; holds no token itself."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._origin = origin(credentials.server.url)
+        self._nonce: str | None = None
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Sends the request with the current token; once more with a renewed one after a 401."""
+        if origin(str(request.url)) != self._origin:
+            yield request
+            return
+        record = await self._credentials.current()
+        self._attach(request, record)
+        response = yield request
+        if response.status_code == 401 and record is not None and record.access_token:
+            if self._take_nonce(response, record):
+                self._attach(request, record)
+                response = yield request
+            if response.status_code == 401:
+                renewed = await self._credentials.renew(record.access_token)
+                if renewed is not None and renewed.access_token != record.access_token:
+                    record = renewed
+                    self._attach(request, record)
+                    response = yield request
+        self._judge(response, had_token=record is not None and record.access_token is not None)
+
+    def _attach(self, request: httpx2.Request, record: TokenRecord | None) -> None:
+        request.headers.pop("DPoP", None)
+        if record is None or record.access_token is None:
+            return
+        if record.dpop_key is None:
+            request.headers["Authorization"] = f"Bearer {record.access_token}"
+            return
+        # RFC 9449 §7.1: a fresh proof for every request, bound to the token by its hash.
+        key = DpopKey.from_jwk(record.dpop_key)
+        address = str(request.url.copy_with(query=None, fragment=None))
+        request.headers["Authorization"] = f"DPoP {record.access_token}"
+        request.headers["DPoP"] = key.proof(
+            request.method, address, access_token=record.access_token, nonce=self._nonce
+        )
+
+    def _take_nonce(self, response: httpx2.Response, record: TokenRecord) -> bool:
+        """Remembers a DPoP nonce; tells whether the 401 asked for one (RFC 9449 §9)."""
+        nonce = response.headers.get("DPoP-Nonce")
+        if record.dpop_key is None or not nonce:
+            return False
+        self._nonce = nonce
+        challenge = bearer_challenge(response.headers)
+        return challenge is not None and challenge.error == "use_dpop_nonce"
+
+    def _judge(self, response: httpx2.Response, *, had_token: bool) -> None:
+        name = self._credentials.server.name
+        challenge = bearer_challenge(response.headers)
+        if response.status_code == 401:
+            raise SignInNeededError(
+                f"{name} no longer accepts the sign-in." if had_token else f"{name} asks for a sign-in.",
+                hint=f"Sign in with: %mcp connect {name}",
+                challenge=challenge,
+            )
+        if (
+            response.status_code == 403
+            and challenge is not None
+            and challenge.error == "insufficient_scope"
+            and challenge.scope
+        ):
+            raise SignInNeededError(
+                f"{name} asks for more permissions: {challenge.scope}.",
+                hint=f"Allow them with: %mcp sign-in {name}",
+                challenge=challenge,
+                step_up=True,
+            )

@@ -1,0 +1,151 @@
+"""How a thread waits for the background loop: interruptible, with an eye on what needs a person.
+
+A `Wait` is one piece of work on the background loop and the thread (or coroutine) that waits for
+it. Three things happen in the waiting thread and nowhere else: it *looks* (a sign-in that has to
+be shown appears below the cell that needs it), it runs *jobs* the loop posts to it (a server's
+question, asked with `input()`: only the waiting thread may do that, or the next cell's input
+would be stolen), and it ends on Stop by cancelling the work.
+
+Stop needs care. In a cell that contains `await`, IPython replaces the SIGINT handler by one that
+cannot interrupt a blocking wait, so the default handler is installed for the time of the wait;
+and ipykernel's own handler does not wake a sleeping asyncio loop, so an `await` ticks by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import queue
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
+
+from mcp_notebook.background import Background, background
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+TICK = 0.2
+"""Seconds between two looks; also how late an `await` notices Stop."""
+
+_current: ContextVar[Wait[Any] | None] = ContextVar("mcp_notebook_wait", default=None)
+
+
+def current_wait() -> Wait[Any] | None:
+    """Returns the wait on whose behalf the running background task works, if there is one."""
+    return _current.get()
+
+
+class Wait(Generic[T]):
+    """Work under way on the background loop, waited for by `result()` or by ``await``."""
+
+    nested: Callable[[concurrent.futures.Future[Any], Callable[[], None]], None] | None = None
+    """Set by a front end that can keep the kernel's own loop turning meanwhile (opt-in)."""
+
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        look: Callable[[], None] | None = None,
+        on: Background | None = None,
+    ) -> None:
+        """Starts the work.
+
+        Args:
+            work: What to run on the background loop.
+            look: Called in the waiting thread at every tick; may show things, must not block.
+            on: The loop to use; the process's own by default.
+        """
+        self.asks_forms = False
+        """Whether the waiter is a coroutine, so that widgets can be used while it waits."""
+        self._look = look
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._woken = threading.Event()
+        self._future = (on or background()).submit(self._run(work))
+        self._future.add_done_callback(lambda _: self._woken.set())
+
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        _current.set(self)
+        return await work
+
+    async def in_waiting_thread(self, job: Callable[[], R]) -> R:
+        """Runs a function in the waiting thread and returns what it returns.
+
+        To be awaited on the background loop. What the function raises is raised here.
+        """
+        answer: concurrent.futures.Future[R] = concurrent.futures.Future()
+
+        def run() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            try:
+                answer.set_result(job())
+            except BaseException as error:
+                answer.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+
+        self._jobs.put(run)
+        self._woken.set()
+        return await asyncio.wrap_future(answer)
+
+    def result(self) -> T:
+        """Waits in the calling thread and returns the work's result.
+
+        Raises:
+            KeyboardInterrupt: Stop was pressed; the work is cancelled.
+            Exception: Whatever the work raised.
+        """
+        try:
+            with _stop_reaches_us():
+                if Wait.nested is not None and threading.current_thread() is threading.main_thread():
+                    Wait.nested(self._future, self._attend)
+                while not self._future.done():
+                    self._woken.wait(TICK)
+                    self._woken.clear()
+                    self._attend()
+        except BaseException:
+            self._future.cancel()
+            raise
+        return self._future.result()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> T:
+        self.asks_forms = True
+        ours = asyncio.wrap_future(self._future)
+        try:
+            while not ours.done():
+                await asyncio.wait([ours], timeout=TICK)
+                self._attend()
+        except BaseException:
+            self._future.cancel()
+            raise
+        return ours.result()
+
+    def _attend(self) -> None:
+        if self._look is not None and not self._future.done():
+            self._look()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._jobs.get_nowait()()
+
+
+@contextlib.contextmanager
+def _stop_reaches_us() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:  # installed from C: cannot be put back, so is left alone
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
