@@ -28,13 +28,30 @@ CHOICES: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One ``--option``; without a `value` to show in the help it is a flag."""
+    """One ``--option``; without a `value` to show in the help it is a flag.
+
+    Attributes:
+        name: As it is typed.
+        about: What it does, in a line.
+        value: How its value is called in the help.
+        choices: The values it takes, where they are listed.
+        repeated: Whether it may be given several times.
+        short: A short form, such as ``-o``.
+        section: Under which heading the help shows it.
+    """
 
     name: str
     about: str
     value: str = ""
     choices: tuple[str, ...] = ()
     repeated: bool = False
+    short: str = ""
+    section: str = "Options"
+
+    @property
+    def usage(self) -> str:
+        """How the help shows it."""
+        return f"{self.name} {self.value}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class Verb:
         options: The options it takes.
         program: Whether ``-- COMMAND ARGS`` may follow.
         cell: What the cell of ``%%mcp`` may hold; empty where it takes none.
+        cell_instead: The places that need not be filled where there is a cell.
         notes: What else one should know.
         examples: Lines that work, without the ``%mcp``.
     """
@@ -76,6 +94,7 @@ class Verb:
     options: tuple[Option, ...] = ()
     program: bool = False
     cell: str = ""
+    cell_instead: tuple[str, ...] = ()
     notes: str = ""
     examples: tuple[str, ...] = ()
 
@@ -83,15 +102,18 @@ class Verb:
     def usage(self) -> str:
         """The form of the line."""
         words = ["%mcp", self.name, *(place.usage for place in self.places)]
-        for option in self.options[:2]:
-            words.append(f"[{option.name} {option.value}]" if option.value else f"[{option.name}]")
         if len(self.options) > 2:
-            words[-2:] = ["[--option …]"]
+            words.append("[--option …]")
+        else:
+            words.extend(f"[{option.usage}]" for option in self.options)
         return " ".join(words)
 
     def option(self, name: str) -> Option | None:
-        """Returns the option of that name, or None."""
-        return next((option for option in self.options if option.name == name), None)
+        """Returns the option of that name, long or short, or None."""
+        for option in self.options:
+            if name and name in {option.name, option.short}:
+                return option
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +134,7 @@ class Reading:
     places: list[str] = field(default_factory=list)
     options: dict[str, list[str]] = field(default_factory=dict)
     program: tuple[str, ...] = ()
+    cell: str = ""
 
     def one(self, option: str) -> str | None:
         """Returns the value of an option that is given at most once."""
@@ -135,9 +158,9 @@ _SPACE = re.compile(r"\s*")
 
 
 def words(line: str) -> list[Word]:
-    """Splits a line into words.
+    r"""Splits a line into words.
 
-    Quotes group, ``\\"`` is a quote, every other backslash is itself. ``key={"a": 1}`` needs no
+    Quotes group, ``\"`` is a quote, every other backslash is itself. ``key={"a": 1}`` needs no
     quotes: a JSON object or array after ``key=`` is one word. ``#`` at the start of a word begins
     a comment.
     """
@@ -204,8 +227,22 @@ _SYNONYMS = {
 }
 
 _ALWAYS_SECRET = frozenset(
-    "--token --access-token --refresh-token --api-key --apikey --key --password --secret --bearer "
-    "--bearer-token --pat --private-key --assertion --initial-access-token".split()
+    {
+        "--token",
+        "--access-token",
+        "--refresh-token",
+        "--api-key",
+        "--apikey",
+        "--key",
+        "--password",
+        "--secret",
+        "--bearer",
+        "--bearer-token",
+        "--pat",
+        "--private-key",
+        "--assertion",
+        "--initial-access-token",
+    }
 )
 
 NOT_ON_THE_LINE = (
@@ -250,14 +287,23 @@ def find_verb(name: str, verbs: Sequence[Verb]) -> Verb:
     )
 
 
-def read(verb: Verb, line: Sequence[Word]) -> Reading:
+def read(verb: Verb, line: Sequence[Word], cell: str = "") -> Reading:
     """Sorts the words that follow a command by its entry of the table.
+
+    Args:
+        verb: The command.
+        line: The words after it.
+        cell: What stands below the line, in ``%%mcp``.
 
     Raises:
         CommandError: An unknown or repeated option, a value too few, a word too many or too few,
             an open quote, or a secret.
     """
-    reading = Reading(verb)
+    if cell and not verb.cell:
+        raise CommandError(
+            f"{verb.name!r} takes no cell.", hint=f"Write %mcp {verb.name} with one percent sign."
+        )
+    reading = Reading(verb, cell=cell)
     rest = [word.text for word in line]
     if not all(word.closed for word in line):
         raise CommandError(
@@ -283,6 +329,7 @@ def _read_option(reading: Reading, word: str, rest: list[str]) -> None:
     option = reading.verb.option(name)
     if option is None:
         raise _unknown_option(reading.verb, name)
+    name = option.name
     if not option.value:
         if equals or (name == "--client-secret" and _is_a_value(rest)):
             raise (
@@ -310,8 +357,6 @@ def _is_a_value(rest: list[str]) -> bool:
 def _unknown_option(verb: Verb, name: str) -> CommandError:
     if name in _ALWAYS_SECRET:
         return secret_on_the_line()
-    if name in {"-h", "--help"}:
-        return CommandError(f"Help is a command: %mcp help {verb.name}")
     known = [option.name for option in verb.options]
     guess = nearest(name, known)
     if not known:
@@ -326,8 +371,10 @@ def _wrong_choice(verb: Verb, what: str, value: str, choices: Sequence[str]) -> 
 
 def _count(reading: Reading) -> None:
     verb, given = reading.verb, reading.places
-    missing = [place.name for place in verb.places if place.needed][len(given) :]
-    if missing and not (verb.program and missing == ["URL"] and reading.program):
+    filled = verb.cell_instead if reading.cell else ("URL",) if reading.program else ()
+    needed = [place.name for place in verb.places if place.needed][len(given) :]
+    missing = [name for name in needed if name not in filled]
+    if missing:
         raise _usage(verb, f"{verb.name!r} needs {' and '.join(missing)}.")
     if len(given) > len(verb.places) and not (verb.places and verb.places[-1].repeated):
         # The words are not repeated: one of them may be a secret.

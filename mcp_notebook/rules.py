@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from itertools import pairwise
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from mcp_notebook.errors import ServerConfigError
@@ -30,11 +31,58 @@ _ISSUED = re.compile(  # prefixes that providers give their secrets so that scan
     r"|^lin_(api|oauth)_|^ntn_|^shpat_|^AKIA[0-9A-Z]{12}|^AIza[\w-]{20}|^ya29\.|^eyJ[\w-]{8}"
     r"|^SG\.|^npm_|^pypi-|^dop_v1_|^sbp_|^ATATT|^ATCTT|^-----BEGIN "
 )
+_POINTER = re.compile(  # a name of this kind says where the secret is, or what kind it is of
+    r"(?i)[-_](file|path|dir|env|var|url|uri|endpoint|type|method|name|ttl|id|mode)$"
+)
+_FILE = re.compile(r"(~|\.{0,2}|[A-Za-z]:)[/\\]\S*\.[A-Za-z]{2,4}")
+_PLAIN_WORDS = frozenset(
+    {
+        "none",
+        "null",
+        "off",
+        "on",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "auto",
+        "default",
+        "oauth",
+        "oauth2",
+        "basic",
+        "bearer",
+        "0",
+        "1",
+    }
+)
 _SCHEME = re.compile(r"(?i)^(bearer|basic|dpop|token|apikey|api-key|digest)\b[\s:]*")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_OPAQUE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=_-]{32,}")
+_MIXED = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])")
+_OPAQUE = re.compile(rf"{_MIXED.pattern}[A-Za-z0-9+/=_-]{{32,}}")
 _OURS = frozenset(
-    "connection content-length host mcp-protocol-version mcp-session-id transfer-encoding".split()
+    {
+        "connection",
+        "content-length",
+        "host",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+    }
+)
+_AUTHORIZE_OURS = frozenset(
+    {
+        "client_id",
+        "client_secret",
+        "code_challenge",
+        "code_challenge_method",
+        "redirect_uri",
+        "request",
+        "request_uri",
+        "resource",
+        "response_type",
+        "scope",
+        "state",
+    }
 )
 _BATCH_UNSAFE = re.compile(r'[&|<>^%"!\r\n]')
 
@@ -51,13 +99,20 @@ def looks_secret(name: str, value: str) -> bool:
     plain = REFERENCE.sub("", value).strip()
     schemed = _SCHEME.match(plain)
     rest = _SCHEME.sub("", plain).strip()
-    if not rest:
+    if not rest or rest.lower() in _PLAIN_WORDS or _FILE.fullmatch(rest):
         return False
-    if _TELLING_NAME.search(name) or _ISSUED.search(rest):
+    if _ISSUED.search(rest) or (_TELLING_NAME.search(name) and not _POINTER.search(name)):
         return True
     if schemed and len(rest) >= 6 and " " not in rest:
         return True
-    return bool(_OPAQUE.fullmatch(rest)) and not _UUID.fullmatch(rest)
+    return bool(_OPAQUE.fullmatch(rest)) and not _is_worded(rest)
+
+
+def _is_worded(text: str) -> bool:
+    """Tells whether an opaque looking text is made of short pieces, as paths and UUIDs are."""
+    if _UUID.fullmatch(text):
+        return True
+    return not any(len(piece) >= 16 and _MIXED.match(piece) for piece in re.split("[/_-]", text))
 
 
 def check_name(name: str) -> None:
@@ -117,8 +172,8 @@ def check_server_url(url: str, *, insecure: bool = False) -> None:
 
 def _parse(url: str) -> SplitResult:
     wrong = ServerConfigError(
-        "The server's address is not a web address.",
-        hint="It looks like https://mcp.example.com/mcp. For a program on this machine: "
+        "This is not a web address.",
+        hint="One looks like https://mcp.example.com/mcp. For a program on this machine: "
         "%mcp add NAME -- COMMAND ARGS",
     )
     if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\<>\"]", url):
@@ -131,6 +186,33 @@ def _parse(url: str) -> SplitResult:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise wrong
     return parts
+
+
+def check_web_url(url: str) -> None:
+    """Checks another address of a sign-in, such as an issuer: absolute, https off this machine."""
+    parts = _parse(url)
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ServerConfigError(
+            "An address for the sign-in holds a user name, a password or a fragment.",
+            hint="Leave it out.",
+        )
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ServerConfigError(
+            f"{printable(url, 80)} is plain http to another machine.", hint="Use https://."
+        )
+
+
+def check_authorize_param(name: str, value: str) -> None:
+    """Checks a parameter a person adds to the sign-in link: not one of ours, and no secret."""
+    if name in _AUTHORIZE_OURS:
+        raise ServerConfigError(
+            f"{name} is set by the sign-in and cannot be given.", hint="Leave it out."
+        )
+    if not name.isascii() or not name.isprintable() or looks_secret(name, value):
+        raise ServerConfigError(
+            "A parameter of the sign-in link is not fit to be written down.",
+            hint="It looks like --authorize-param prompt=consent, and holds no secret.",
+        )
 
 
 def check_header(name: str, value: str) -> None:
@@ -148,6 +230,7 @@ def check_header(name: str, value: str) -> None:
             f"The value of the header {name} holds a character that a header cannot carry.",
             hint="Only printable ASCII can be sent (RFC 9110 §5.5).",
         )
+    _check_references(f"the header {name}", value)
     if looks_secret(name, value):
         sample = "Bearer ${NAME}" if name.lower() == "authorization" else "${NAME}"
         raise ServerConfigError(
@@ -164,10 +247,19 @@ def check_variable(name: str, value: str) -> None:
         )
     if "\0" in value:
         raise ServerConfigError(f"The variable {name} holds a NUL character.", hint="Leave it out.")
+    _check_references(f"the variable {name}", value)
     if looks_secret(name, value):
         raise ServerConfigError(
             f"The variable {name} looks like a secret, and would be kept in plain text.",
             hint=f"{_FROM_A_VARIABLE} For instance: --env {name}=${{{name}}}.",
+        )
+
+
+def _check_references(where: str, value: str) -> None:
+    if "${" in REFERENCE.sub("", value):
+        raise ServerConfigError(
+            f"A ${{…}} in {where} is none that can be filled in.",
+            hint="An environment variable is written ${NAME}, or ${NAME:-default}.",
         )
 
 
@@ -195,6 +287,11 @@ def check_command(command: tuple[str, ...]) -> None:
         raise ServerConfigError(
             "There is no program to start.", hint="%mcp add NAME -- COMMAND ARGS"
         )
+    if any("${" in word for word in command):
+        raise ServerConfigError(
+            "An argument of the program holds a ${…} reference, which is not filled in there.",
+            hint="Write the value, or hand it over as a variable: --env NAME=${NAME}.",
+        )
     if any(_secret_arguments(command)):
         raise ServerConfigError(
             "An argument of the program looks like a secret; every process could read it there.",
@@ -211,7 +308,7 @@ def check_command(command: tuple[str, ...]) -> None:
 
 def _secret_arguments(command: tuple[str, ...]) -> list[bool]:
     found = []
-    for before, word in zip(command, command[1:], strict=False):
+    for before, word in pairwise(command):
         name, _, value = word.partition("=")
         if word.startswith("-"):
             found.append(bool(value) and looks_secret(name.lstrip("-"), value))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from types import GenericAlias
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -63,7 +64,7 @@ class Shape:
         return replace(self, types=(*self.types, "null"), choices=choices)
 
     def annotation(self) -> Any:
-        """Returns the Python type to show: ``str``, ``list[int]``, ``Literal['a']``, ``int | None``."""
+        """Returns the Python type to show: ``str``, ``list[int]``, ``int | None``."""
         if self.choices and _can_be_literal(self.choices):
             return Literal[self.choices]
         names = [name for name in self.types if name != "integer" or "number" not in self.types]
@@ -77,7 +78,7 @@ class Shape:
     def _annotation_of(self, name: str) -> Any:
         if name == "array" and self.items is not None:
             inner = self.items.annotation()
-            return list if inner is Any else list[inner]
+            return list if inner is Any else GenericAlias(list, (inner,))
         return _PYTHON_TYPES[name]
 
     def fit(self, value: Any) -> Any:
@@ -180,7 +181,9 @@ class SchemaReader:
         found.required.extend(_strings(schema.get("required")))
         rest = schema.get("additionalProperties")
         found.closed = rest is False
-        found.extra = rest is True or isinstance(rest, dict) or bool(schema.get("patternProperties"))
+        found.extra = (
+            rest is True or isinstance(rest, dict) or bool(schema.get("patternProperties"))
+        )
         parts = _list(schema.get("allOf"))
         if "$ref" in schema:
             parts = [self.resolve(schema["$ref"]), *parts]

@@ -22,7 +22,7 @@ class NotJSONError(ValueError):
 
 
 def to_json(value: Any, depth: int = 0) -> Any:
-    """Returns the value made of ``dict``, ``list``, ``str``, ``int``, ``float``, ``bool``, ``None``.
+    """Returns the value made of JSON's own types: dict, list, str, int, float, bool and None.
 
     Dates and times become ISO 8601 text, paths text, enumeration members their value, arrays and
     sets lists; a missing value (NaN, ``pandas.NA``, ``NaT``) becomes ``None``.
@@ -81,8 +81,10 @@ def _container(value: Any, depth: int) -> Any:
     if hasattr(value, "dtype") and callable(getattr(value, "tolist", None)):
         return to_json(value.tolist(), depth + 1)
     if hasattr(value, "columns") and callable(getattr(value, "to_dict", None)):
-        raise NotJSONError(f"is a {type(value).__name__}; send .to_dict('records'), or use .map()")
-    raise NotJSONError(f"is a {type(value).__name__}, which JSON cannot hold")
+        raise NotJSONError(
+            f"is of type {type(value).__name__}; send .to_dict('records'), or use .map()"
+        )
+    raise NotJSONError(f"is of type {type(value).__name__}, which JSON cannot hold")
 
 
 def _numpy_time(value: Any, kind: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mcp_notebook.grammar import Option, Place, Verb
 
 _NAME = Place("NAME", "server")
@@ -12,6 +14,7 @@ _WHERE = (
     Option("--insecure", "allow plain http to another machine"),
     Option("--env", "for a program: an environment variable; repeatable", "K=V", repeated=True),
     Option("--cwd", "for a program: where it runs", "FOLDER"),
+    Option("--replace", "take the place of another server of this name"),
 )
 _WHO = (
     Option("--client-id", "a client you registered with the provider", "ID"),
@@ -27,7 +30,12 @@ _WHO = (
         ("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
     ),
     Option("--private-key-env", "the variable that holds its private key", "NAME"),
-    Option("--signing-algorithm", "of the private key; ES256 unless told", "ALG"),
+    Option(
+        "--signing-algorithm",
+        "of the private key; ES256 unless told",
+        "ALG",
+        ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "EdDSA"),
+    ),
 )
 _HOW = (
     Option("--scope", "what to ask for; the server's wish unless told", '"A B"'),
@@ -51,15 +59,25 @@ _HOW = (
     Option("--idp-id-token-env", "for enterprise: the variable with the ID token", "NAME"),
 )
 
+
+def _section(title: str, options: tuple[Option, ...]) -> tuple[Option, ...]:
+    return tuple(replace(option, section=title) for option in options)
+
+
 VERBS: tuple[Verb, ...] = (
     Verb(
         name="add",
         group="Servers",
         summary="remember a server; nothing is contacted or started",
         places=(Place("NAME"), Place("URL")),
-        options=(*_WHERE, *_WHO, *_HOW),
+        options=(
+            *_section("The server", _WHERE),
+            *_section("Signing in, as whom", _WHO),
+            *_section("Signing in, how", _HOW),
+        ),
         program=True,
         cell="the JSON that a server's README shows",
+        cell_instead=("NAME", "URL"),
         notes="A program on this machine: %mcp add NAME -- COMMAND ARGS.\n"
         "Several at once: %%mcp add, with the mcpServers JSON of a README in the cell.\n"
         "Secrets are never on the line: name a variable, as ${NAME} in --header and --env.",
@@ -73,9 +91,12 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         name="import",
         group="Servers",
-        summary="take servers from another client's file; shown first",
+        summary="take servers from another client's file",
         places=(Place("SOURCE", "source"), Place("NAME", needed=False, repeated=True)),
-        options=(Option("--all", "take every server that was shown"),),
+        options=(
+            Option("--all", "take every server that was shown"),
+            Option("--replace", "take the place of other servers of these names"),
+        ),
         notes="SOURCE is claude, claude-code, vscode, cursor, gemini, or the path of a file.\n"
         "Without names it shows what is there, and takes nothing.",
         examples=("import vscode", "import vscode github sentry", "import ./.mcp.json --all"),
@@ -126,11 +147,11 @@ VERBS: tuple[Verb, ...] = (
             Place("TOOL", "tool"),
             Place("key=value", "pair", needed=False, repeated=True),
         ),
-        options=(Option("--out", "put the result into this variable", "VARIABLE"),),
+        options=(Option("--out", "put the result into this variable", "VARIABLE", short="-o"),),
         cell="the arguments as a JSON object",
         examples=(
             'call github search_issues query="is:open bug" limit=5',
-            'call crm find filter={"stage": "won"} --out won',
+            'call crm find filter={"stage": "won"} -o won',
         ),
     ),
     Verb(
@@ -166,13 +187,13 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         name="status",
         group="Help",
-        summary="connections, sign-ins and the token store of this kernel",
+        summary="connections, sign-ins and the token store",
         examples=("status",),
     ),
     Verb(
         name="doctor",
         group="Help",
-        summary="go through discovery and sign-in step by step, with the known fixes",
+        summary="every step of discovery and sign-in, with known fixes",
         places=(_NAME,),
         examples=("doctor figma",),
     ),
