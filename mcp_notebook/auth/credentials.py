@@ -53,7 +53,9 @@ class Credentials:
 
     def fetch(self) -> Fetch:
         """Returns a client for one errand to the authorization server."""
-        return Fetch(self.server.url, insecure=self.server.insecure)
+        oauth = self.server.oauth
+        trusted = [*oauth.trusted_issuers, oauth.idp_token_endpoint or ""]
+        return Fetch(self.server.url, insecure=self.server.insecure, trusted=trusted)
 
     async def load(self, *, fresh: bool = False) -> TokenRecord | None:
         """Returns the kept record, or None; `fresh` reads the store rather than the memory."""

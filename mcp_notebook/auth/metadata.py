@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,3 +88,15 @@ def text_list(document: dict[str, Any], key: str) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return None
     return tuple(value)
+
+
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")  # RFC 6749 §3.3, scope-token
+_MAX_SCOPES = 100
+
+
+def scope_list(document: dict[str, Any], key: str) -> tuple[str, ...] | None:
+    """Returns a JSON member as scopes: what is no scope is left out, at most 100 are taken."""
+    listed = text_list(document, key)
+    if listed is None:
+        return None
+    return tuple(dict.fromkeys(item for item in listed if _SCOPE.fullmatch(item)))[:_MAX_SCOPES]
