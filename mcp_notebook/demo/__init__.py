@@ -1,0 +1,1 @@
+"""An OAuth-protected MCP server on loopback, for the quickstart."""

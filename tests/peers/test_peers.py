@@ -1,0 +1,277 @@
+"""The peers themselves: they must be as strict as real ones, or the tests prove nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import threading
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx2
+import mcp
+import pytest
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import ElicitResult
+
+from tests.peers import callback_url, serve_authority, serve_tools, visit
+
+VERIFIER = "v" * 43
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=")
+CALLBACK = "http://127.0.0.1:9/callback"
+
+
+@pytest.fixture
+def web():
+    with httpx2.Client(trust_env=False) as client:
+        yield client
+
+
+def register(web, authority, **extra):
+    document = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"} | extra
+    return web.post(f"{authority.url}/register", json=document)
+
+
+def link(authority, client_id, **extra):
+    query = {
+        "client_id": client_id,
+        "redirect_uri": CALLBACK,
+        "response_type": "code",
+        "code_challenge": CHALLENGE.decode(),
+        "code_challenge_method": "S256",
+        "state": "s1",
+    } | extra
+    return f"{authority.url}/authorize?{urlencode(query)}"
+
+
+def answer_of(url):
+    return {name: value[0] for name, value in parse_qs(urlsplit(url).query).items()}
+
+
+def sign_in(web, authority, **extra):
+    client_id = register(web, authority).json()["client_id"]
+    code = answer_of(callback_url(link(authority, client_id, **extra)))["code"]
+    return client_id, exchange(web, authority, client_id, code)
+
+
+def exchange(web, authority, client_id, code, **extra):
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": client_id,
+        "code": code,
+        "code_verifier": VERIFIER,
+        "redirect_uri": CALLBACK,
+    } | extra
+    return web.post(f"{authority.url}/token", data=form)
+
+
+def refresh(web, authority, client_id, token):
+    form = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": token}
+    return web.post(f"{authority.url}/token", data=form)
+
+
+def test_a_person_approves_and_the_code_buys_tokens_once(web):
+    with serve_authority() as authority:
+        client_id = register(web, authority).json()["client_id"]
+        answer = answer_of(callback_url(link(authority, client_id, scope="read")))
+        assert answer["state"] == "s1"
+        assert answer["iss"] == authority.issuer
+        tokens = exchange(web, authority, client_id, answer["code"]).json()
+        assert tokens["scope"] == "read"
+        assert authority.check(tokens["access_token"])
+        again = exchange(web, authority, client_id, answer["code"])
+        assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+        assert authority.check(tokens["access_token"]) is None
+        assert tokens["refresh_token"] in authority.tokens
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"code_verifier": "w" * 43}, {"redirect_uri": CALLBACK + "x"}, {"resource": "x"}]
+)
+def test_a_code_is_refused_with_anything_wrong(web, wrong):
+    with serve_authority() as authority:
+        client_id = register(web, authority).json()["client_id"]
+        code = answer_of(callback_url(link(authority, client_id)))["code"]
+        assert exchange(web, authority, client_id, code, **wrong).status_code == 400
+        assert exchange(web, authority, client_id, code).status_code == 200
+
+
+def test_a_person_denies(web):
+    with serve_authority() as authority:
+        client_id = register(web, authority).json()["client_id"]
+        answer = answer_of(callback_url(link(authority, client_id), "deny"))
+        assert answer["error"] == "access_denied"
+
+
+def test_a_refresh_token_used_twice_revokes_the_family(web):
+    with serve_authority() as authority:
+        client_id, tokens = sign_in(web, authority)
+        first = tokens.json()["refresh_token"]
+        second = refresh(web, authority, client_id, first).json()
+        assert refresh(web, authority, client_id, first).json()["error"] == "invalid_grant"
+        assert authority.reuses == 1
+        assert authority.check(second["access_token"]) is None
+        assert refresh(web, authority, client_id, second["refresh_token"]).status_code == 400
+
+
+def test_a_lost_answer_was_carried_out(web):
+    with serve_authority() as authority:
+        client_id, tokens = sign_in(web, authority)
+        authority.knobs.lose_next_token_answer = 1
+        spent = tokens.json()["refresh_token"]
+        with pytest.raises(httpx2.TransportError):
+            refresh(web, authority, client_id, spent)
+        assert authority.refresh[spent].spent
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_client_must_authenticate_as_it_registered(web, method):
+    with serve_authority() as authority:
+        client = register(web, authority, token_endpoint_auth_method=method).json()
+        form = {"grant_type": "client_credentials"}
+        basic = (client["client_id"], client["client_secret"])
+        post = {"client_id": basic[0], "client_secret": basic[1]}
+        by = {
+            "client_secret_basic": web.post(f"{authority.url}/token", data=form, auth=basic),
+            "client_secret_post": web.post(f"{authority.url}/token", data=form | post),
+        }
+        assert by.pop(method).status_code == 200
+        assert [reply.status_code for reply in by.values()] == [401]
+
+
+def test_faults_strike_the_next_requests_and_then_end(web):
+    with serve_authority() as authority:
+        authority.fail_next(2, 503, retry_after=1)
+        replies = [web.post(f"{authority.url}/token") for _ in range(3)]
+        assert [reply.status_code for reply in replies] == [503, 503, 400]
+        assert replies[0].headers["retry-after"] == "1"
+        assert authority.count("/token") == 3
+
+
+def test_a_held_request_waits_until_it_is_let_go(web):
+    with serve_authority() as authority:
+        replies = []
+        worker = threading.Thread(
+            target=lambda: replies.append(web.post(f"{authority.url}/token").status_code)
+        )
+        with authority.hold("/token"):
+            worker.start()
+            authority.wait_for("/token")
+            assert replies == []
+        worker.join(10)
+        assert replies == [400]
+
+
+def test_a_device_is_connected_by_a_person(web):
+    with serve_authority() as authority:
+        authority.add_client("tv")
+        device = web.post(f"{authority.url}/device_authorization", data={"client_id": "tv"}).json()
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+            "client_id": "tv",
+            "device_code": device["device_code"],
+        }
+        pending = web.post(f"{authority.url}/token", data=form)
+        assert pending.json()["error"] == "authorization_pending"
+        visit(device["verification_uri_complete"])
+        assert web.post(f"{authority.url}/token", data=form).status_code == 200
+
+
+@pytest.mark.parametrize("tenant", ["", "/tenant1"])
+def test_metadata_is_where_the_standards_say(web, tenant):
+    with serve_authority(issuer_path=tenant) as authority:
+        for path in (
+            f"/.well-known/oauth-authorization-server{tenant}",
+            f"/.well-known/openid-configuration{tenant}",
+            f"{tenant}/.well-known/openid-configuration",
+        ):
+            assert web.get(authority.url + path).json()["issuer"] == authority.issuer
+
+
+def test_the_tools_want_a_token_and_say_where_to_get_one(web):
+    with serve_authority() as authority, serve_tools(authority, challenge_scope="tools") as tools:
+        refused = web.post(tools.url, json={})
+        assert refused.status_code == 401
+        challenge = refused.headers["www-authenticate"]
+        assert 'scope="tools"' in challenge
+        metadata = web.get(f"{tools.origin}/.well-known/oauth-protected-resource/mcp").json()
+        assert metadata["authorization_servers"] == [authority.issuer]
+        assert metadata["resource"] == tools.url
+
+
+def dial(tools, token=None, **extra):
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    http = httpx2.AsyncClient(headers=headers, trust_env=False, timeout=20)
+    return http, mcp.Client(streamable_http_client(tools.url, http_client=http), **extra)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("json_response", [False, True])
+async def test_both_eras_call_tools_with_a_token(web, legacy, json_response):
+    async def answer(context, params):
+        return ElicitResult(action="accept", content={"name": "Ada"})
+
+    knobs = {"legacy": legacy, "json_response": json_response}
+    with serve_authority() as authority, serve_tools(authority, **knobs) as tools:
+        _, tokens = sign_in(web, authority, resource=tools.url)
+        http, client = dial(
+            tools, tokens.json()["access_token"], elicitation_callback=answer, mode="auto"
+        )
+        async with http, client:
+            assert len((await client.list_tools()).tools) == 13
+            added = await client.call_tool("add", {"a": 2, "b": 3})
+            assert added.structured_content == {"result": 5}
+            era = (await client.call_tool("era", {})).content[0].text
+            assert (era < "2026") is legacy
+            if not (legacy and json_response):  # a JSON answer has no room for a question
+                asked = await client.call_tool("ask", {})
+                assert asked.content[0].text == "Hello Ada"
+            assert (await client.call_tool("fail", {})).is_error
+            picture = (await client.call_tool("picture", {})).content[0]
+            assert base64.b64decode(picture.data).startswith(b"\x89PNG")
+        assert tools.calls("add") == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_one_server_changes_its_tools_and_tells(legacy):
+    with serve_tools(legacy=legacy) as tools:
+        http, client = dial(tools, mode="auto")
+        async with http, client:
+            before = len((await client.list_tools()).tools)
+            tools.add_tool()
+            assert len((await client.list_tools(cache_mode="bypass")).tools) == before + 1
+
+
+def test_a_revoked_or_expired_token_is_refused_and_step_up_asks_for_more(web):
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "secret_tool"}}
+    with serve_authority() as authority, serve_tools(authority) as tools:
+        _, tokens = sign_in(web, authority)
+        headers = {"authorization": f"Bearer {tokens.json()['access_token']}"}
+        refused = web.post(tools.url, json=call, headers=headers)
+        assert refused.status_code == 403
+        assert 'error="insufficient_scope", scope="admin"' in refused.headers["www-authenticate"]
+        authority.expire_access()
+        assert web.post(tools.url, json=call, headers=headers).status_code == 401
+        assert tools.seen[-1].tool == "secret_tool"
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "body"])
+def test_a_cut_connection_gives_no_answer(web, moment):
+    with serve_authority() as authority:
+        authority.cut_next(1, moment, path="/register")
+        with pytest.raises(httpx2.TransportError):
+            register(web, authority)
+        assert len(authority.clients) == (0 if moment == "before" else 1)
+        assert register(web, authority).status_code == 201
+
+
+def test_a_server_restarts_on_its_port_and_stops_for_good(web):
+    with serve_tools() as tools:
+        url = tools.url
+        tools.restart()
+        assert tools.url == url
+        assert web.post(url, json={}).status_code in (400, 406)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", tools.port))
