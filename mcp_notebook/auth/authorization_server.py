@@ -85,9 +85,8 @@ def same_issuer(one: str, other: str) -> bool:
     Equal as text (RFC 8414 §3.3); only a bare host may differ by its trailing slash, as Google's
     metadata does. ``iss`` in an answer is another matter: RFC 9207 §2.4 knows no such leave.
     """
-    return one == other or (
-        one.rstrip("/") == other.rstrip("/") and one.rstrip("/").count("/") == 2
-    )
+    bare = one.removesuffix("/")
+    return one == other or (bare == other.removesuffix("/") and bare.count("/") == 2)
 
 
 async def _read(fetch: Fetch, server: Server, issuer: str, reply: Reply) -> AuthorizationServer:

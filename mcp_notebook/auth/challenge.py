@@ -71,7 +71,8 @@ def parse(text: str) -> list[tuple[str, dict[str, str]]]:
     A parameter given twice keeps its first value; what cannot be read is skipped up to the next
     comma outside of quotes.
     """
-    text = text[:MAX_LENGTH]
+    if len(text) > MAX_LENGTH:
+        text = text[:MAX_LENGTH].rpartition(",")[0]
     challenges: list[tuple[str, dict[str, str]]] = []
     at = 0
     while at < len(text):

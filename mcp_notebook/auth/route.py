@@ -94,7 +94,7 @@ class Guard:
 
     def __init__(self, server_url: str, trusted: Iterable[str] = ()) -> None:
         self._server = httpx2.URL(server_url)
-        self._trusted = {host_of(address) for address in trusted}
+        self._trusted = {host_of(address) for address in trusted if address}
         self._reach: Reach | None = None
 
     async def check_literal(self, url: str, *, what: str) -> None:

@@ -49,7 +49,8 @@ def canonical_resource(url: str) -> str:
 def _netloc(parts: httpx2.URL) -> str:
     host = parts.raw_host.decode("ascii").lower()
     host = f"[{host}]" if ":" in host else host
-    return host if parts.port is None else f"{host}:{parts.port}"
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return host if parts.port in {None, default} else f"{host}:{parts.port}"
 
 
 def shown(url: str) -> str:
