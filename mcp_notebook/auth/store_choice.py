@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import get_args
 
-from mcp_notebook.auth.stores import StoreKind
+from mcp_notebook.auth.stores import MemoryStore, StoreKind
 from mcp_notebook.errors import ServerConfigError, TokenStoreError
 from mcp_notebook.places import home
 from mcp_notebook.redaction import printable
@@ -34,7 +34,7 @@ class StoreReport:
     def __str__(self) -> str:
         lines = [f"Sign-ins are kept in {self.where}."]
         if self.kind == "file":
-            lines[0] = f"Sign-ins are kept in files in {self.where}, for you alone, not encrypted."
+            lines.append("Only you can read them; they are not encrypted.")
         if self.survives:
             lines.append("They survive a restart and serve all your notebooks on this machine.")
         else:
@@ -44,6 +44,16 @@ class StoreReport:
         if not self.survives and self.kind == "memory":
             lines.append("To keep them on disk from now on: %mcp store file")
         return "\n".join(lines)
+
+
+def not_used_yet(kind: StoreKind) -> StoreReport:
+    """Returns what is said of a store that nobody has had to look into yet."""
+    where = {
+        "keyring": "the system's keyring",
+        "file": "files of your own",
+        "memory": MemoryStore.where,
+    }[kind]
+    return StoreReport(kind, f"{where} (not used yet)", survives=kind != "memory")
 
 
 def pinned_store() -> StoreKind | None:
