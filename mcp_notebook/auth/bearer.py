@@ -16,7 +16,8 @@ from mcp_notebook.auth.challenge import bearer_challenge
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.urls import origin
-from mcp_notebook.errors import SignInNeededError
+from mcp_notebook.errors import SignInError, SignInNeededError
+from mcp_notebook.redaction import printable
 
 
 class Bearer(httpx2.Auth):
@@ -34,20 +35,31 @@ class Bearer(httpx2.Auth):
         if origin(str(request.url)) != self._origin:
             yield request
             return
+        if "Authorization" in request.headers:  # the person's own, from the server's headers
+            self._judge_own((yield request))
+            return
         record = await self._credentials.current()
         self._attach(request, record)
         response = yield request
-        if response.status_code == 401 and record is not None and record.access_token:
-            if self._take_nonce(response, record):
+        if self._take_nonce(response, record):
+            self._attach(request, record)
+            response = yield request
+            self._take_nonce(response, record)
+        if response.status_code == 401:
+            renewed = await self._renewed(record)
+            if renewed is not None:
+                record = renewed
                 self._attach(request, record)
                 response = yield request
-            if response.status_code == 401:
-                renewed = await self._credentials.renew(record.access_token)
-                if renewed is not None and renewed.access_token != record.access_token:
-                    record = renewed
-                    self._attach(request, record)
-                    response = yield request
-        self._judge(response, had_token=record is not None and record.access_token is not None)
+                self._take_nonce(response, record)
+        self._judge(response, had_token=record is not None)
+
+    async def _renewed(self, record: TokenRecord | None) -> TokenRecord | None:
+        """Returns another token than the one that was refused, or None."""
+        if record is None or record.access_token is None:
+            return await self._credentials.current()  # another kernel may have signed in just now
+        renewed = await self._credentials.renew(record.access_token)
+        return renewed if renewed and renewed.access_token != record.access_token else None
 
     def _attach(self, request: httpx2.Request, record: TokenRecord | None) -> None:
         request.headers.pop("DPoP", None)
@@ -58,39 +70,51 @@ class Bearer(httpx2.Auth):
             return
         # RFC 9449 §7.1: a fresh proof for every request, bound to the token by its hash.
         key = DpopKey.from_jwk(record.dpop_key)
-        address = str(request.url.copy_with(query=None, fragment=None))
         request.headers["Authorization"] = f"DPoP {record.access_token}"
         request.headers["DPoP"] = key.proof(
-            request.method, address, access_token=record.access_token, nonce=self._nonce
+            request.method, str(request.url), access_token=record.access_token, nonce=self._nonce
         )
 
-    def _take_nonce(self, response: httpx2.Response, record: TokenRecord) -> bool:
-        """Remembers a DPoP nonce; tells whether the 401 asked for one (RFC 9449 §9)."""
+    def _take_nonce(self, response: httpx2.Response, record: TokenRecord | None) -> bool:
+        """Remembers a DPoP nonce; tells whether the request is refused for want of it.
+
+        RFC 9449 §8.2, §9: any answer may bring the next nonce.
+        """
         nonce = response.headers.get("DPoP-Nonce")
-        if record.dpop_key is None or not nonce:
+        if record is None or record.dpop_key is None or not nonce:
             return False
         self._nonce = nonce
         challenge = bearer_challenge(response.headers)
-        return challenge is not None and challenge.error == "use_dpop_nonce"
+        return (
+            response.status_code == 401
+            and challenge is not None
+            and challenge.error == "use_dpop_nonce"
+        )
+
+    def _judge_own(self, response: httpx2.Response) -> None:
+        if response.status_code == 401:
+            name = self._credentials.server.name
+            raise SignInError(
+                f"{name} does not accept the Authorization header it was added with.",
+                hint="Renew what the header's variable holds; or add the server without the "
+                "header, to sign in.",
+            )
 
     def _judge(self, response: httpx2.Response, *, had_token: bool) -> None:
+        if response.status_code not in {401, 403}:
+            return
         name = self._credentials.server.name
         challenge = bearer_challenge(response.headers)
         if response.status_code == 401:
+            asks = "no longer accepts the sign-in" if had_token else "asks for a sign-in"
             raise SignInNeededError(
-                f"{name} no longer accepts the sign-in." if had_token else f"{name} asks for a sign-in.",
-                hint=f"Sign in with: %mcp connect {name}",
-                challenge=challenge,
+                f"{name} {asks}.", hint=f"Sign in with: %mcp connect {name}", challenge=challenge
             )
-        if (
-            response.status_code == 403
-            and challenge is not None
-            and challenge.error == "insufficient_scope"
-            and challenge.scope
-        ):
-            raise SignInNeededError(
-                f"{name} asks for more permissions: {challenge.scope}.",
-                hint=f"Allow them with: %mcp sign-in {name}",
-                challenge=challenge,
-                step_up=True,
-            )
+        if challenge is None or challenge.error != "insufficient_scope" or not challenge.scope:
+            return  # a plain refusal: no sign-in would change it
+        raise SignInNeededError(
+            f"{name} asks for more permissions: {printable(challenge.scope)}.",
+            hint=f"Allow them with: %mcp sign-in {name}",
+            challenge=challenge,
+            step_up=True,
+        )

@@ -10,13 +10,15 @@ covers the token request only, never a request to the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+import math
+import time
 
-from mcp_notebook.auth import grants
+from mcp_notebook.auth import grants, unattended
+from mcp_notebook.auth.asking import with_tokens
 from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.auth.revocation import revoke
 from mcp_notebook.auth.tokens import StaleRecordError, TokenKeeper
 from mcp_notebook.auth.urls import canonical_resource
 from mcp_notebook.errors import AuthorizationServerError
@@ -25,20 +27,11 @@ from mcp_notebook.servers import Server
 REFRESH_AHEAD = 60.0
 """Seconds before its expiry at which an access token is renewed."""
 
+AHEAD_PAUSE = 30.0
+"""Seconds between two renewals that are not yet due, so that neither a token that lives for less
+than `REFRESH_AHEAD` nor an authorization server in trouble slows every request down."""
 
-def with_tokens(record: TokenRecord, tokens: grants.Tokens) -> TokenRecord:
-    """Returns the record with new tokens; an absent refresh token or scope keeps the old one.
-
-    RFC 6749 §6: a refresh need not answer with a new refresh token; §5.1: an omitted scope is the
-    one that was asked for.
-    """
-    return replace(
-        record,
-        access_token=tokens.access_token,
-        refresh_token=tokens.refresh_token or record.refresh_token,
-        expires_at=tokens.expires_at,
-        scope=tokens.scope or record.scope,
-    )
+_SPENT = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
 
 
 class Credentials:
@@ -49,13 +42,17 @@ class Credentials:
         self.keeper = keeper
         self.resource = canonical_resource(server.url)
         self._renewing: asyncio.Task[TokenRecord | None] | None = None
-        self._changed: list[Callable[[], None]] = []
+        self._ahead_at = -math.inf
 
     def fetch(self) -> Fetch:
         """Returns a client for one errand to the authorization server."""
         oauth = self.server.oauth
-        trusted = [*oauth.trusted_issuers, oauth.idp_token_endpoint or ""]
-        return Fetch(self.server.url, insecure=self.server.insecure, trusted=trusted)
+        named = (oauth.idp_token_endpoint, *oauth.trusted_issuers)
+        return Fetch(
+            self.server.url,
+            insecure=self.server.insecure,
+            trusted=[address for address in named if address],
+        )
 
     async def load(self, *, fresh: bool = False) -> TokenRecord | None:
         """Returns the kept record, or None; `fresh` reads the store rather than the memory."""
@@ -66,20 +63,22 @@ class Credentials:
 
         Raises:
             AuthorizationServerError: The token has expired and cannot be renewed at present.
+            TokenStoreError: The store cannot be read.
         """
         record = await self.load()
         if record is None or record.access_token is None:
             return None
-        if not record.expires_within(REFRESH_AHEAD):
+        if not record.expires_within(REFRESH_AHEAD) or not self._renewable(record):
+            # Where it cannot be renewed, expiry is a hint (clocks differ): the 401 decides.
             return record
-        if record.refresh_token is None:
-            # Expiry is a hint (clocks differ): the server's 401 decides.
+        if record.expires_within(0):
+            return await self.renew(record.access_token)
+        if time.monotonic() - self._ahead_at < AHEAD_PAUSE:
             return record
+        self._ahead_at = time.monotonic()
         try:
             return await self.renew(record.access_token)
         except AuthorizationServerError:
-            if record.expires_within(0):
-                raise
             return record
 
     async def renew(self, used: str) -> TokenRecord | None:
@@ -98,8 +97,38 @@ class Credentials:
         """
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.get_running_loop().create_task(self._renew(used))
+            self._renewing.add_done_callback(_seen)
         # Shielded: the caller who started it may be cancelled while a hundred others wait.
         return await asyncio.shield(self._renewing)
+
+    async def sign_out(self) -> list[str]:
+        """Revokes the tokens (RFC 7009, at most five seconds), and forgets them in any case.
+
+        Returns:
+            Sentences: what was revoked, and what remains valid; empty where nothing was kept.
+
+        Raises:
+            TokenStoreError: The store cannot delete the record.
+        """
+        record = await self.load(fresh=True)
+        try:
+            if record is None:
+                return []
+            async with self.fetch() as fetch:
+                return await revoke(fetch, record, oauth=self.server.oauth)
+        finally:
+            await self.forget()
+
+    async def forget(self) -> None:
+        """Deletes the record from the store and from memory."""
+        await self.keeper.forget(self.server.name)
+
+    def _renewable(self, record: TokenRecord) -> bool:
+        return record.refresh_token is not None or self._unattended
+
+    @property
+    def _unattended(self) -> bool:
+        return self.server.oauth.grant in unattended.UNATTENDED
 
     async def _renew(self, used: str) -> TokenRecord | None:
         async with self.keeper.refreshing(self.server.name):
@@ -108,36 +137,50 @@ class Credentials:
                 return None
             if record.access_token != used and not record.expires_within(0):
                 return record
-            if record.refresh_token is None:
+            if not self._renewable(record):
                 return None
-            return await self._spend(record)
-
-    async def _spend(self, record: TokenRecord) -> TokenRecord | None:
-        key = DpopKey.from_jwk(record.dpop_key) if record.dpop_key else None
-        async with self.fetch() as fetch:
             try:
-                tokens = await grants.refresh(fetch, record, dpop=key)
+                async with self.fetch() as fetch:
+                    renewed = await self._asked_anew(fetch, record)
             except AuthorizationServerError as error:
-                if error.code not in {"invalid_grant", "invalid_client", "unauthorized_client"}:
+                if error.code not in _SPENT or self._unattended:
                     raise
-                # RFC 6749 §5.2: this refresh token is spent. The client stays known unless it
-                # is the client that was refused.
-                kept = record.without_tokens()
-                if error.code != "invalid_grant":
-                    await self.forget()
-                    return None
-                await self._keep(kept, after=record)
-                return None
-        return await self._keep(with_tokens(record, tokens), after=record)
+                return await self._given_up(record, error)
+            return await self._keep(renewed, after=record)
+
+    async def _asked_anew(self, fetch: Fetch, record: TokenRecord) -> TokenRecord:
+        if self._unattended:
+            return await unattended.renew(fetch, self.server, record)
+        key = DpopKey.from_jwk(record.dpop_key) if record.dpop_key else None
+        tokens = await grants.refresh(fetch, record, dpop=key, oauth=self.server.oauth)
+        return with_tokens(record, tokens)
+
+    async def _given_up(
+        self, record: TokenRecord, error: AuthorizationServerError
+    ) -> TokenRecord | None:
+        """Drops what the authorization server no longer takes (RFC 6749 §5.2).
+
+        A spent refresh token leaves the client known. A client that it does not know is forgotten
+        if we registered it; one that a person registered is theirs to mend, so they are told.
+        """
+        if error.code == "invalid_grant" or record.registration == "cimd":
+            return await self._keep(record.without_tokens(), after=record)
+        if record.registration == "preregistered":
+            raise error
+        await self.forget()
+        return None
 
     async def _keep(self, record: TokenRecord, *, after: TokenRecord) -> TokenRecord | None:
+        kept: TokenRecord | None
         try:
-            return await self.keeper.replace(record, after=after.generation)
+            kept = await self.keeper.replace(record, after=after.generation)
         except StaleRecordError as lost:
             # Somebody signed out or in meanwhile: theirs stands, ours is not written over it.
-            current = lost.current
-            return current if current is not None and current.access_token else None
+            kept = lost.current
+        return kept if kept is not None and kept.access_token is not None else None
 
-    async def forget(self) -> None:
-        """Deletes the record from the store and from memory."""
-        await self.keeper.forget(self.server.name)
+
+def _seen(task: asyncio.Task[TokenRecord | None]) -> None:
+    """Looks at the outcome, as nobody may be left who waits for it."""
+    if not task.cancelled():
+        task.exception()
