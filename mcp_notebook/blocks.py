@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcp_notebook import html, rendering
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _MAX_BLOCKS = 50
 _MAX_MEDIA_BYTES = 20 * 1024 * 1024
-_NOT_JSON = object()
 
 
 class Shown(NamedTuple):
@@ -81,18 +81,19 @@ def show_blocks(blocks: Sequence[ContentBlock], *, source: str) -> Iterator[Show
     """
     room = _MAX_MEDIA_BYTES
     row: list[Shown] = []
-    for place, block in enumerate(blocks[:_MAX_BLOCKS], 1):
+    pictures, sounds = count(1), count(1)
+    for block in blocks[:_MAX_BLOCKS]:
         media = _media(block)
         if isinstance(media, Picture):
             room -= 0 if media.problem else len(media.data)
-            row.append(_picture(media, f"Picture {place} from {source}", room))
+            row.append(_picture(media, f"Picture {next(pictures)}", source, room))
             continue
         if row:
             yield _side_by_side(row)
             row = []
         if isinstance(media, Sound):
             room -= 0 if media.problem else len(media.data)
-            yield _sound(media, f"Recording {place} from {source}", room)
+            yield _sound(media, f"Recording {next(sounds)}", room)
         elif block.type == "text":
             yield show_text(block.text)
         elif block.type == "resource_link":
@@ -124,7 +125,7 @@ def show_resource(
         return Shown(f"[{label}]\n{plain}", html.details(label, markup, opened=opened))
     picture = read_resource_picture(resource)
     if picture is not None:
-        return _picture(picture, address, _MAX_MEDIA_BYTES)
+        return _picture(picture, "Picture", address, _MAX_MEDIA_BYTES)
     size = binary_size(len(getattr(resource, "blob", "")) * 3 // 4)
     return Shown(f"[{label}, {size}]", html.remark(f"{label}, {size}"))
 
@@ -137,15 +138,16 @@ def _media(block: ContentBlock) -> Picture | Sound | None:
     return read_resource_picture(block.resource) if block.type == "resource" else None
 
 
-def _picture(picture: Picture, alt: str, room: int) -> Shown:
+def _picture(picture: Picture, label: str, source: str, room: int) -> Shown:
     if room < 0:
-        line = f"{alt}: {picture.size}. Not shown: the output is full, .images has it"
+        line = f"{label}: {picture.size}. Not shown: the output is full, .images has it"
         return Shown(f"[{line}]", html.remark(line))
+    markup = html.figure(picture, label, source)
     if picture.source:
         text = rendering.value_text(picture.source, rest=".images")
-        return Shown(f"[{alt}: {picture.size}]\n{text}", html.figure(picture, alt))
+        return Shown(f"[{label}: {picture.size}]\n{text}", markup)
     problem = f". Not shown: {picture.problem}" if picture.problem else ""
-    return Shown(f"[{alt}: {picture.size}{problem}]", html.figure(picture, alt))
+    return Shown(f"[{label}: {picture.size}{problem}]", markup)
 
 
 def _sound(sound: Sound, label: str, room: int) -> Shown:

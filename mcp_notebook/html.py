@@ -29,12 +29,12 @@ _MAX_STRING = 1_000
 
 STYLE = """\
 .mcpnb{font-size:var(--jp-ui-font-size1,13px);line-height:1.5;color:var(--jp-ui-font-color1,inherit);\
-max-width:100%}
+display:grid;grid-template-columns:minmax(0,1fr);gap:.5em}
 .mcpnb pre,.mcpnb code,.mcpnb-tree{font-family:var(--jp-code-font-family,ui-monospace,monospace);\
 font-size:var(--jp-code-font-size,13px)}
 .mcpnb pre{margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;\
 overflow-wrap:anywhere;max-height:32em;overflow:auto}
-.mcpnb>*+*{margin-top:.6em}
+.mcpnb a{color:var(--jp-content-link-color,#3b82c4)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption,.mcpnb-quiet{color:var(--jp-ui-font-color2,#808080)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption{font-size:.92em}
 .mcpnb-from{padding-left:.5em;border-left:2px solid var(--jp-brand-color1,#808080)}
@@ -54,13 +54,19 @@ color:inherit}
 .mcpnb-tree .mcpnb-kids{margin-left:.45em;padding-left:1.1em;\
 border-left:1px solid var(--jp-border-color2,#80808040)}
 .mcpnb-tree .mcpnb-leaf{padding-left:1.05em;overflow-wrap:anywhere}
+.mcpnb-tree>.mcpnb-leaf{padding-left:0}
 .mcpnb-key{color:var(--jp-mirror-editor-property-color,inherit);font-weight:600}
 .mcpnb-string{color:var(--jp-mirror-editor-string-color,inherit);white-space:pre-wrap}
 .mcpnb-atom{color:var(--jp-mirror-editor-number-color,inherit)}
 .mcpnb-pictures{display:flex;flex-wrap:wrap;gap:1em}
 .mcpnb figure{margin:0;max-width:100%}
 .mcpnb figure img{display:block;max-width:100%;height:auto;margin:0}
+.mcpnb figcaption{margin-top:.2em}
 .mcpnb audio{display:block;max-width:100%}
+.mcpnb-markdown table{border-collapse:collapse;font-size:inherit}
+.mcpnb-markdown th,.mcpnb-markdown td{padding:.25em .9em .25em 0}
+.mcpnb .mcpnb-markdown pre{margin:.6em 0}
+.mcpnb-markdown>:first-child{margin-top:0}
 """
 
 
@@ -209,12 +215,13 @@ class _Tree:
         self._open_below = _count(item, _OPEN_NODES) <= _OPEN_NODES
 
     def whole(self) -> Html:
+        """Returns the tree."""
         return tag("div", self._node(Html(), self._item, 0), class_="mcpnb-tree")
 
     def _node(self, label: Html, item: Any, level: int) -> Html:
         self._left -= 1
         if not isinstance(item, dict | list):
-            return tag("div", label, _atom(item), class_="mcpnb-leaf")
+            return tag("div", label, self._atom(item), class_="mcpnb-leaf")
         line = rendering.one_line(item, _INLINE)
         if line is not None:
             return tag("div", label, line, class_="mcpnb-leaf")
@@ -239,6 +246,14 @@ class _Tree:
         if shown < len(item):
             yield tag("div", self._elsewhere(f"{len(item) - shown:,} more"), class_="mcpnb-leaf")
 
+    def _atom(self, item: Any) -> Html:
+        if not isinstance(item, str):
+            return tag("span", rendering.scalar(item), class_="mcpnb-atom")
+        text = tag("span", rendering.scalar(item[:_MAX_STRING]), class_="mcpnb-string")
+        if len(item) <= _MAX_STRING:
+            return text
+        return join([text, self._elsewhere(f"of {len(item):,} characters")])
+
     def _elsewhere(self, what: str) -> Html:
         return tag("span", f" … {what}: {self._rest} holds it all", class_="mcpnb-quiet")
 
@@ -255,26 +270,23 @@ def _count(item: Any, limit: int) -> int:
     return count
 
 
-def _atom(item: Any) -> Html:
-    kind = "mcpnb-string" if isinstance(item, str) else "mcpnb-atom"
-    return tag("span", rendering.scalar(item, _MAX_STRING), class_=kind)
-
-
-def figure(picture: Picture, alt: str) -> Html:
+def figure(picture: Picture, label: str, source: str) -> Html:
     """Returns a picture with its text alternative, or why it is not shown.
 
     Args:
         picture: What to show; its MIME type is the one its bytes tell.
-        alt: What it is, for those who do not see it.
+        label: What it is called, such as ``Picture 1``.
+        source: Who made it; label and source are the text alternative.
     """
     if picture.source:
         body = preformatted(picture.source, rest=".images")
-        return details(f"{alt}: {picture.size} as text", body)
+        return details(f"{label}: {picture.size}, as text", body)
     if picture.problem:
-        return remark(f"{alt}: {picture.size}. Not shown: {picture.problem}")
-    source = f"data:{picture.mime};base64,{base64.b64encode(picture.data).decode()}"
+        return remark(f"{label}: {picture.size}. Not shown: {picture.problem}")
+    address = f"data:{picture.mime};base64,{base64.b64encode(picture.data).decode()}"
+    alt = f"{label} from {source}, {picture.size}"
     caption = tag("figcaption", picture.size)
-    return Html(f'<figure><img alt="{escape(alt)}" src="{source}">{caption}</figure>')
+    return Html(f'<figure><img alt="{escape(alt)}" src="{address}">{caption}</figure>')
 
 
 def player(sound: Sound, label: str) -> Html:

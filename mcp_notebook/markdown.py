@@ -2,7 +2,7 @@
 
 Front ends run the scripts in Markdown that is fresh, load its remote pictures (which tells their
 owner that and when somebody looked) and typeset its mathematics. So it is rendered here: HTML in
-it is text, pictures are their description, and only whole web addresses are links.
+it is text, pictures are their description and address, and only whole web addresses are links.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcp_notebook import html, rendering
+from mcp_notebook.redaction import clean_lines, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,14 +44,19 @@ class Markdown:
 
 
 def to_html(text: str) -> html.Html:
-    """Returns CommonMark with tables as HTML in which nothing runs and nothing is loaded."""
+    """Returns CommonMark with tables as HTML in which nothing runs and nothing is loaded.
+
+    Args:
+        text: Foreign text; cut it first.
+    """
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _MAX_NESTING})
-    parser.enable(["table", "strikethrough"]).disable("image")
+    parser.enable(["table", "strikethrough"])
     parser.validateLink = html.is_web  # type: ignore[assignment]  # its documented hook
     parser.add_render_rule("link_open", _link_open)
-    return html.Html(f'<div class="mcpnb-markdown">{parser.render(text)}</div>')
+    parser.add_render_rule("image", _image)
+    return html.Html(f'<div class="mcpnb-markdown">{parser.render(clean_lines(text))}</div>')
 
 
 def _link_open(
@@ -69,3 +75,17 @@ def _link_open(
         "rel": "noopener noreferrer nofollow",
     }
     return renderer.renderToken(tokens, index, options, env)
+
+
+def _image(
+    renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    options: OptionsDict,
+    env: EnvType,
+) -> str:
+    token = tokens[index]
+    alt = renderer.renderInlineAsText(token.children or [], options, env)
+    address = str(token.attrGet("src") or "")
+    text = f"[picture: {printable(alt, 200)}, {printable(address, 200)}]"
+    return html.tag("span", text, class_="mcpnb-quiet")

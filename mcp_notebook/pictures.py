@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 _SVG = "image/svg+xml"
+# A tag, or the first bytes of a frame: MPEG 1, 2 or 2.5, layer III.
+_MP3 = (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
 # The markers of JPEG that begin a frame, and so give its size (ITU-T T.81, table B.1).
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -137,7 +139,7 @@ def read_sound(encoded: str, said: str | None) -> Sound:
     data, problem = _decode(encoded)
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         mime = "audio/wav"
-    elif data[:3] == b"ID3" or (data[:1] == b"\xff" and data[1:2] in b"\xfb\xfa\xf3\xf2\xe3\xe2"):
+    elif data.startswith(_MP3):
         mime = "audio/mpeg"
     else:
         return Sound(data, _safe_mime(said), problem or "its bytes are no WAV or MP3")

@@ -53,7 +53,8 @@ def cut(text: str, *, rest: str) -> tuple[str, str]:
 def scalar(value: Any, limit: int = MAX_CHARACTERS) -> str:
     """Returns a JSON scalar as JSON, with its text cleaned and cut."""
     if isinstance(value, str):
-        return clean_lines(json.dumps(clean(value, limit), ensure_ascii=False))
+        text = json.dumps(clean(value, limit), ensure_ascii=False)
+        return text if len(value) <= limit else f"{text} ({len(value):,} characters)"
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
@@ -76,10 +77,8 @@ def one_line(value: Any, limit: int) -> str | None:
 
 
 def _pieces(value: Any, limit: int, depth: int = 0) -> Iterator[str]:
-    # Each level writes at least one character, so the caller's limit also bounds the depth; the
-    # bound here is for callers with much room.
-    if depth > MAX_DEPTH and isinstance(value, dict | list):
-        yield "…"
+    if depth > MAX_DEPTH:
+        yield "…" * (limit + 1)  # nobody reads so many levels on one line: it does not fit
     elif isinstance(value, dict):
         yield "{"
         for place, (key, item) in enumerate(value.items()):
@@ -142,7 +141,7 @@ def _json_lines(
         return
     line = one_line(value, _LINE_WIDTH - min(len(start), _LINE_WIDTH // 2))
     if line is not None or depth > MAX_DEPTH:
-        yield f"{start}{contents(value) if line is None else line}{comma}"
+        yield f"{start}{f'{contents(value)}…' if line is None else line}{comma}"
         return
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     yield f"{start}{opening}"
