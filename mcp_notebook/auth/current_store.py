@@ -35,6 +35,7 @@ class CurrentStore:
         named = pinned_store()
         self._home = home
         self._opened = store
+        self._keyring: KeyringStore | None = None
         self._threads: dict[StoreKind, StoreThread] = {}
         self.pinned = store is not None or named is not None
         self.fallback = ""
@@ -98,9 +99,12 @@ class CurrentStore:
         return await self._thread(store.kind).run(job) if is_shared(store) else job()
 
     def _open_keyring(self) -> TokenStore:
-        store = KeyringStore(realm=self._realm())
-        store.probe()
-        return store
+        # Many sessions may ask at once for what one of them has just opened.
+        if self._keyring is None:
+            store = KeyringStore(realm=self._realm())
+            store.probe()
+            self._keyring = store
+        return self._keyring
 
     def _realm(self) -> str:
         # Names and locks are those of one home, so the records are too.

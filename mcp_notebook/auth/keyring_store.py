@@ -92,8 +92,9 @@ class KeyringStore:
             else:
                 header |= {"n": 0, "data": text}
             self._set(key, json.dumps(header))
-            for stale in {"a", "b"} - {header.get("slot")}:
-                self._clear(key, str(stale))
+            if self._chunked or live is not None:
+                for stale in {"a", "b"} - {header.get("slot")}:
+                    self._clear(key, str(stale))
 
     def forget(self, key: str) -> None:
         """Removes the header, so that nothing is read any more, and then every chunk."""
@@ -179,11 +180,12 @@ def usable_backend(backend: KeyringBackend | None = None) -> KeyringBackend:
     import keyring
 
     found: Any = backend or keyring.get_keyring()
-    while members := getattr(found, "backends", ()):
+    while (members := getattr(found, "backends", None)) is not None:
+        if not members:
+            raise TokenStoreError("This machine has no keyring.", hint=_ELSEWHERE)
         found = members[0]
     module, name = type(found).__module__, type(found).__name__
-    keeps_nothing = module in {"keyring.backends.fail", "keyring.backends.null"}
-    if keeps_nothing or module == "keyring.backends.chainer":
+    if module in {"keyring.backends.fail", "keyring.backends.null"}:
         raise TokenStoreError("This machine has no keyring.", hint=_ELSEWHERE)
     if "plaintext" in name.lower() or found.priority < 1:
         raise TokenStoreError(

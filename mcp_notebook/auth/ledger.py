@@ -97,13 +97,16 @@ class Ledger:
         name = record.server
         with self._writing(store):
             current = self._standing(store, name, store.load(entry_key(name)))
+            taken_up = self.unwritten.get(name)
             generation = current.generation if current else None
             if after is not None and generation != after:
                 self._cache[name] = Cached(self._stamp(store, name), current)
                 raise StaleRecordError(current)
             written = replace(record, generation=1 + (generation or self._last(name)))
             self._put(store, written)
-            # Of two writes the earlier may be the one that took minutes.
+            if self.unwritten.get(name) is taken_up:
+                self.unwritten.pop(name, None)
+            # Otherwise this write took minutes, was given up, and a later one is waiting.
             standing = self._standing(store, name, written)
             self._cache[name] = Cached(self._stamp(store, name), standing)
             self.failure = ""
@@ -146,9 +149,12 @@ class Ledger:
     ) -> None:
         """Removes from the store that was left what the new one has taken."""
         with self._writing(store):
-            for name, record in records.items():
+            removals = [name for name, item in self.unwritten.items() if item.record is None]
+            for name in [*records, *removals]:
                 store.forget(entry_key(name))
-                if not is_shared(new):  # other kernels are to see that nothing is kept any more
+                self.unwritten.pop(name, None)
+            if not is_shared(new):  # other kernels are to see that nothing is kept any more
+                for name, record in records.items():
                     self._markers.remove(entry_key(name), record.generation)
 
     # -- where the store fails -------------------------------------------------------------------
@@ -162,8 +168,14 @@ class Ledger:
         current = cached.record if cached else None
         if after is not None and cached and (current is None or current.generation != after):
             raise StaleRecordError(current)
-        base = after if after is not None else current.generation if current else 0
-        held = replace(record, generation=1 + (base or self._last(name)))
+        latest = current.generation if current else self._last(name)
+        held = replace(record, generation=1 + (after if after is not None else latest))
+        if after is None and current is None:
+            # What a failed sign-out left in the store must not overtake this sign-in.
+            removal = self.unwritten.get(name)
+            base = removal.base if removal else 0
+        else:
+            base = held.generation - 1
         self._await_writing(name, Unwritten(held, base), error, shared=shared)
         return held
 

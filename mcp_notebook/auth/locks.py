@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -34,12 +35,15 @@ WRITING_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
+_Loop = asyncio.AbstractEventLoop
+_here: weakref.WeakKeyDictionary[_Loop, dict[Path, asyncio.Lock]] = weakref.WeakKeyDictionary()
+
+
 class Locks:
     """The locks of one home."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._here: dict[str, asyncio.Lock] = {}
 
     @contextlib.asynccontextmanager
     async def renewing(
@@ -55,8 +59,10 @@ class Locks:
         Raises:
             TokenStoreError: It could not be had. Nobody may renew while that is unsure.
         """
-        deadline = asyncio.get_running_loop().time() + seconds
-        here = self._here.setdefault(key, asyncio.Lock())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        locks = _here.setdefault(loop, {})
+        here = locks.setdefault(self._directory / key, asyncio.Lock())
         try:
             async with asyncio.timeout_at(deadline):
                 await here.acquire()

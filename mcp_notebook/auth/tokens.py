@@ -60,7 +60,8 @@ class TokenKeeper:
             TokenStoreError: A sign-in is kept, but the store cannot be read.
         """
         cached = self._ledger.cached(name)
-        if fresh or cached is None or cached.stamp != self._stamp(name):
+        known = cached is not None and self._current.shared and cached.stamp == self._stamp(name)
+        if fresh or cached is None or not known:
             record = await self._read(name)
         else:
             record = cached.record
