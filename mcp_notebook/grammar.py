@@ -268,7 +268,7 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 
 def shown(word: str) -> str:
     """Returns a person's word for a message, or what stands for it where it may be a secret."""
-    return "this word" if looks_secret("", word) else repr(printable(word, 60))
+    return "this word" if looks_secret("", word.lstrip("-")) else repr(printable(word, 60))
 
 
 def find_verb(name: str, verbs: Sequence[Verb]) -> Verb:

@@ -101,7 +101,7 @@ def read_file(path: Path, *, folder: Path | None = None) -> list[Found]:
     Raises:
         ServerConfigError: It is no regular file of at most 1 MiB, or no JSON object with servers.
     """
-    document = _parse(_content(path), str(path))
+    document = _parse(_without_comments(_content(path)), str(path))
     found = [
         read_entry(name, entry, str(path)) for name, entry in _definitions(document, str(folder))
     ]
@@ -118,7 +118,7 @@ def read_text(text: str, *, name: str | None = None) -> list[Found]:
     Raises:
         ServerConfigError: It is no JSON that describes a server, or several under one name.
     """
-    text = text.strip().rstrip(",")
+    text = _without_comments(text).strip().rstrip(",")
     if len(text.encode("utf-8", "replace")) > _MAX_BYTES:
         raise ServerConfigError("The cell is larger than 1 MiB.", hint="%mcp import FILE")
     document = _parse(text if text.startswith("{") else f"{{{text}}}", "the cell")
@@ -194,8 +194,12 @@ def _content(path: Path) -> str:
     return content.decode("utf-8-sig", "replace")
 
 
+def _without_comments(text: str) -> str:
+    # The line breaks stay, so that a message counts lines as the person sees them.
+    return _NOT_JSON.sub(lambda match: match["text"] or re.sub(r"[^\n]", " ", match[0]), text)
+
+
 def _parse(text: str, where: str) -> dict[str, Any]:
-    text = _NOT_JSON.sub(lambda match: match["text"] or " ", text)
     text = _LAST_COMMA.sub(lambda match: match["text"] or "", text)
     try:
         document = json.loads(text)

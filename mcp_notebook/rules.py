@@ -27,7 +27,7 @@ _TELLING_NAME = re.compile(
 )
 _TELLING_QUERY = re.compile(r"(?i)^(code|access|assertion)$")
 _ISSUED = re.compile(  # prefixes that providers give their secrets so that scanners find them
-    r"^(sk|rk|pk)[-_]\w|^gh[pousr]_|^github_pat_|^glpat-|^xox[a-z]-|^xapp-|^hf_\w{8}|^fig[du]_"
+    r"^(sk|rk|pk)[-_](?=[\w-]*\d)[\w-]{8}|^gh[pousr]_|^github_pat_|^glpat-|^xox[a-z]-|^xapp-|^hf_\w{8}|^fig[du]_"
     r"|^lin_(api|oauth)_|^ntn_|^shpat_|^AKIA[0-9A-Z]{12}|^AIza[\w-]{20}|^ya29\.|^eyJ[\w-]{8}"
     r"|^SG\.|^npm_|^pypi-|^dop_v1_|^sbp_|^ATATT|^ATCTT|^-----BEGIN "
 )

@@ -27,6 +27,13 @@ _ABOUT_LENGTH = 400
 _DEFAULT_LENGTH = 60
 _REST = "more"
 
+
+class _TooLong:
+    def __repr__(self) -> str:
+        return "…"
+
+
+_TOO_LONG = _TooLong()
 _cache: OrderedDict[tuple[str, int], tuple[Any, Parameters]] = OrderedDict()
 _CACHED = 512
 
@@ -302,7 +309,7 @@ def _python(parameter: Parameter, kind: Any) -> inspect.Parameter:
     if parameter.has_default:
         # A long default would push the rest of the signature off the screen.
         short = len(repr(parameter.default)) <= _DEFAULT_LENGTH
-        default = parameter.default if short else ...
+        default = parameter.default if short else _TOO_LONG
     elif not parameter.required:
         default = None
         annotation = parameter.shape.or_null().annotation()

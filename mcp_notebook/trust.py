@@ -191,10 +191,13 @@ def dangers(server: Server) -> tuple[str, ...]:
 def _container_dangers(command: tuple[str, ...]) -> list[str]:
     found = []
     for before, word in pairwise(command):
-        flag, equals, value = word.partition("=")
-        if not (equals and flag in {"--volume", "--mount", "-v"}):
-            flag, value = before, word
-        mount = _MOUNT.fullmatch(value) if flag in {"-v", "--volume", "--mount"} else None
+        if word.startswith(("--volume=", "--mount=")):
+            value = word.partition("=")[2]
+        elif word.startswith("-v"):
+            value = word[2:].lstrip("=")
+        else:
+            value = word if before in {"-v", "--volume", "--mount"} else ""
+        mount = _MOUNT.fullmatch(value)
         host = (mount["host"].rstrip("/") or "/") if mount else ""
         if host in _WIDE or host.endswith("docker.sock"):
             found.append(f"the container sees {host} of this machine")

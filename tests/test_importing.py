@@ -1,0 +1,340 @@
+"""Servers out of other clients' files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from mcp_notebook import importing
+from mcp_notebook.entries import read_entry
+from mcp_notebook.errors import ServerConfigError
+from mcp_notebook.servers import OAuthSettings, Server
+
+URL = "https://a.example/mcp"
+
+
+@pytest.fixture
+def person(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / "person").mkdir()
+    return tmp_path / "person"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "project").mkdir()
+    return tmp_path / "project"
+
+
+def write(path, document):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+
+
+def taken(found):
+    return {item.name: item.use() for item in found}
+
+
+class TestClients:
+    def test_each_system_keeps_the_files_in_its_own_place(self):
+        def place(platform):
+            (path,) = importing.locations(
+                "claude",
+                person=Path("/p"),
+                folder=Path("/f"),
+                environ={"APPDATA": "/roaming"},
+                platform=platform,
+            )
+            return path.as_posix()
+
+        assert place("darwin") == "/p/Library/Application Support/Claude/claude_desktop_config.json"
+        assert place("win32") == "/roaming/Claude/claude_desktop_config.json"
+        assert place("linux") == "/p/.config/Claude/claude_desktop_config.json"
+
+    @pytest.mark.parametrize("source", ["claude", "claude-code", "vscode", "cursor", "gemini"])
+    def test_every_clients_own_file_is_read(self, source, folder, person):
+        for path in importing.locations(source, folder=folder, person=person):
+            key = "servers" if source == "vscode" else "mcpServers"
+            write(path, {key: {f"in-{path.parent.name.strip('.')}": {"url": URL}}, "other": 1})
+        found = importing.find(source, folder=folder, person=person)
+        assert found
+        assert all(item.server == Server(name=item.name, url=URL) for item in found)
+
+    def test_claude_code_gives_the_projects_own_servers_too(self, folder, person):
+        write(
+            person / ".claude.json",
+            {
+                "mcpServers": {"all": {"type": "http", "url": URL}},
+                "projects": {
+                    str(folder): {"mcpServers": {"here": {"url": URL}}},
+                    "/elsewhere": {"mcpServers": {"there": {"url": URL}}},
+                },
+            },
+        )
+        assert set(taken(importing.find("claude-code", folder=folder, person=person))) == {
+            "all",
+            "here",
+        }
+
+    def test_comments_and_last_commas_are_read_over_and_texts_left_alone(self, folder, person):
+        write(
+            folder / ".vscode" / "mcp.json",
+            '\ufeff{ // servers\n "servers": { /* one\n */ "a": {"url": "https://a.example/mcp?x=1,}",'
+            '\n"headers": {"X": "/* no */ // no, ]"},},},}',
+        )
+        (server,) = taken(importing.find("vscode", folder=folder, person=person)).values()
+        assert server.url == "https://a.example/mcp?x=1,}"
+        assert server.headers == {"X": "/* no */ // no, ]"}
+
+    def test_a_client_that_is_not_there_tells_where_it_was_looked_for(self, folder, person):
+        with pytest.raises(ServerConfigError, match="cursor") as caught:
+            importing.find("cursor", folder=folder, person=person)
+        assert str(person) in caught.value.hint
+
+    def test_a_name_in_two_files_is_told_unless_it_is_the_same_server(self, folder, person):
+        for path in importing.locations("cursor", folder=folder, person=person):
+            write(
+                path,
+                {
+                    "mcpServers": {
+                        "same": {"url": URL},
+                        "other": {"url": f"{URL}/{path.parent.parent.name}"},
+                    }
+                },
+            )
+        found = importing.find("cursor", folder=folder, person=person)
+        assert [(item.name, item.problem is None) for item in found] == [
+            ("same", True),
+            ("other", True),
+            ("other", False),
+        ]
+
+
+class TestFiles:
+    def test_nothing_is_started(self, folder, tmp_path):
+        sentinel = tmp_path / "started"
+        write(
+            folder / "x.json",
+            {"mcpServers": {"a": {"command": "touch", "args": [str(sentinel)]}}},
+        )
+        found = importing.find("x.json", folder=folder)
+        importing.preview(found)
+        assert found[0].server is not None
+        assert not sentinel.exists()
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+    @pytest.mark.timeout(5)
+    def test_a_pipe_is_refused_and_never_waited_for(self, folder):
+        os.mkfifo(folder / "pipe.json")
+        with pytest.raises(ServerConfigError, match="no file"):
+            importing.find("pipe.json", folder=folder)
+
+    def test_a_large_file_is_refused(self, folder):
+        write(folder / "x.json", " " * (1024 * 1024 + 1))
+        with pytest.raises(ServerConfigError, match="1 MiB"):
+            importing.find("x.json", folder=folder)
+
+    @pytest.mark.parametrize("text", ["", "[1]", "{", "not json", '{"a": planted}', "\x00"])
+    def test_what_is_no_json_object_is_refused_without_being_shown(self, folder, text):
+        write(folder / "x.json", text)
+        with pytest.raises(ServerConfigError) as caught:
+            importing.find("x.json", folder=folder)
+        assert "planted" not in str(caught.value)
+
+    def test_hostile_text_costs_little(self, folder):
+        started = time.perf_counter()
+        for text in ("/*" * 500_000, '"\\"' * 300_000, "[" * 1_000_000, "," * 1_000_000):
+            write(folder / "x.json", text)
+            with pytest.raises(ServerConfigError):
+                importing.find("x.json", folder=folder)
+        assert time.perf_counter() - started < 5
+
+    def test_a_missing_file_names_the_known_clients(self, folder):
+        with pytest.raises(ServerConfigError) as caught:
+            importing.find("./nothing.json", folder=folder)
+        assert "vscode" in caught.value.hint
+
+
+class TestEntries:
+    @pytest.mark.parametrize(
+        ("entry", "expected"),
+        [
+            ({"url": URL}, {"url": URL}),
+            ({"httpUrl": URL}, {"url": URL}),
+            ({"serverUrl": URL, "type": "streamable-http"}, {"url": URL}),
+            ({"type": "sse", "url": URL}, {"url": URL, "transport": "sse"}),
+            (
+                {"url": "https://a.example/sse"},
+                {"url": "https://a.example/sse", "transport": "sse"},
+            ),
+            (
+                {"command": "uvx", "args": ["x", "--port", 80], "env": {"A": "$TOKEN", "B": True}},
+                {
+                    "transport": "stdio",
+                    "command": ("uvx", "x", "--port", "80"),
+                    "env": {"A": "${TOKEN}", "B": "true"},
+                },
+            ),
+            (
+                {"type": "local", "command": ["bun", "x.ts"], "environment": {"A": "${B}"}},
+                {"transport": "stdio", "command": ("bun", "x.ts"), "env": {"A": "${B}"}},
+            ),
+            (
+                {"url": URL, "headers": {"Authorization": "Bearer ${env:T}"}},
+                {"url": URL, "headers": {"Authorization": "Bearer ${env:T}"}},
+            ),
+            (
+                {
+                    "url": URL,
+                    "oauth": {"clientId": "id", "callbackPort": 8080, "scopes": ["a", "b"]},
+                },
+                {
+                    "url": URL,
+                    "oauth": OAuthSettings(client_id="id", callback_port=8080, scope="a b"),
+                },
+            ),
+            (
+                {"url": URL, "auth": {"CLIENT_ID": "id", "CLIENT_SECRET": "${env:S}"}},
+                {"url": URL, "oauth": OAuthSettings(client_id="id", client_secret_env="S")},
+            ),
+            (
+                {
+                    "command": "npx",
+                    "args": [
+                        "-y",
+                        "mcp-remote@latest",
+                        URL,
+                        "--header",
+                        "X-Team: ${TEAM}",
+                        "--transport",
+                        "sse-only",
+                    ],
+                    "env": {"TEAM": "design"},
+                },
+                {"url": URL, "headers": {"X-Team": "design"}, "transport": "sse"},
+            ),
+        ],
+    )
+    def test_an_entry_becomes_its_server(self, entry, expected):
+        found = read_entry("a", entry, "here")
+        assert found.problem is None
+        assert found.server == Server(name="a", **expected)
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            3,
+            {},
+            {"command": ""},
+            {"command": 3},
+            {"command": "x", "args": "y"},
+            {"command": "x", "args": [{}]},
+            {"command": "x", "env": ["A"]},
+            {"url": ["x"]},
+            {"type": "websocket", "url": "wss://a.example"},
+            {"url": "http://a.example/mcp"},
+            {"url": "https://a.example/mcp?api_key=planted"},
+            {"url": "https://u:planted@a.example/mcp"},
+            {"url": "https://${env:HOST}/mcp"},
+            {"url": URL, "headers": {"Authorization": "Bearer planted"}},
+            {"url": URL, "headers": {"X-Api-Key": "${input:planted-key}"}},
+            {"url": URL, "oauth": {"clientId": "x", "clientSecret": "planted"}},
+            {"command": "npx", "args": ["x", "--token", "planted"]},
+            {"command": "npx", "args": ["x"], "env": {"API_TOKEN": "planted"}},
+            {"command": "npx", "args": ["${workspaceFolder}"]},
+            {"command": "npx", "cwd": "${workspaceFolder}"},
+            {
+                "command": "npx",
+                "args": ["mcp-remote", URL, "--header", "Authorization: Bearer ${A}"],
+                "env": {"A": "planted"},
+            },
+        ],
+    )
+    def test_what_cannot_be_taken_is_a_problem_that_shows_no_secret(self, entry):
+        found = read_entry("a", entry, "here")
+        assert found.server is None
+        assert found.problem.hint
+        shown = importing.preview([found]) + str(found.problem) + repr(found)
+        if "input:" not in json.dumps(entry):
+            assert "planted" not in shown
+
+    def test_an_input_of_the_editor_is_explained(self):
+        found = read_entry(
+            "a", {"url": URL, "headers": {"X-Api-Key": "${input:perplexity-key}"}}, "here"
+        )
+        assert "perplexity-key" in found.problem.message
+        assert "${PERPLEXITY_KEY}" in found.problem.hint
+
+    def test_a_name_that_cannot_be_typed_is_made_one_that_can(self):
+        found = read_entry("io.github/My Server \u202e", {"url": URL}, "here")
+        assert found.name == "io.github-My-Server"
+        assert "\u202e" not in "".join(found.notes)
+
+    def test_a_switched_off_server_is_noted(self):
+        assert any(
+            "off" in note for note in read_entry("a", {"url": URL, "disabled": True}, "").notes
+        )
+
+
+class TestPreview:
+    def test_it_tells_what_would_be_contacted_run_and_sent(self):
+        found = [
+            read_entry(
+                "web", {"url": URL, "headers": {"Authorization": "Bearer ${FIGMA_KEY}"}}, "f.json"
+            ),
+            read_entry(
+                "prog",
+                {"command": "bash", "args": ["-c", "evil"], "env": {"LOG": "planted"}},
+                "f.json",
+            ),
+            read_entry("bad", {"url": "http://a.example"}, "f.json"),
+        ]
+        text = importing.preview(found)
+        assert text.count("f.json") == 1
+        assert URL in text
+        assert "FIGMA_KEY" in text
+        assert "bash -c evil" in text
+        assert "careful" in text
+        assert "LOG" in text
+        assert "planted" not in text
+        assert "cannot be taken" in text
+
+
+class TestPasted:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"mcpServers": {"a": {"url": "%s"}}}',
+            '{"servers": {"a": {"url": "%s"}}}',
+            '{"mcp": {"servers": {"a": {"url": "%s"}}}}',
+            '"mcpServers": {"a": {"url": "%s"}}',
+            '"a": {"url": "%s"},',
+            '{"a": {"url": "%s"}}',
+            '// in your settings\n{"mcpServers": {"a": {"url": "%s",}}}',
+        ],
+    )
+    def test_every_form_a_readme_shows_is_read(self, text):
+        assert taken(importing.read_text(text % URL)) == {"a": Server(name="a", url=URL)}
+
+    def test_the_lines_name_is_the_servers(self):
+        assert set(taken(importing.read_text(f'{{"url": "{URL}"}}', name="b"))) == {"b"}
+        assert set(taken(importing.read_text(f'{{"a": {{"url": "{URL}"}}}}', name="b"))) == {"b"}
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ('{"url": "https://a.example"}', None),
+            ("{}", None),
+            ('{"mcpServers": {}}', "a"),
+            ('{"a": {"url": "https://a"}, "b": {"url": "https://b"}}', "c"),
+            ('{"url": "https://a.example"}', "a b"),
+            ("pip install x", None),
+        ],
+    )
+    def test_what_names_no_server_is_refused(self, text, name):
+        with pytest.raises(ServerConfigError):
+            importing.read_text(text, name=name)
