@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import socket
 import threading
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 import mcp
@@ -15,10 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
 from tests.peers import callback_url, serve_authority, serve_tools, visit
-
-VERIFIER = "v" * 43
-CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=")
-CALLBACK = "http://127.0.0.1:9/callback"
+from tests.peers.by_hand import CALLBACK, answer_of, exchange, link, refresh, register, sign_in
 
 
 @pytest.fixture
@@ -27,59 +22,16 @@ def web():
         yield client
 
 
-def register(web, authority, **extra):
-    document = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"} | extra
-    return web.post(f"{authority.url}/register", json=document)
-
-
-def link(authority, client_id, **extra):
-    query = {
-        "client_id": client_id,
-        "redirect_uri": CALLBACK,
-        "response_type": "code",
-        "code_challenge": CHALLENGE.decode(),
-        "code_challenge_method": "S256",
-        "state": "s1",
-    } | extra
-    return f"{authority.url}/authorize?{urlencode(query)}"
-
-
-def answer_of(url):
-    return {name: value[0] for name, value in parse_qs(urlsplit(url).query).items()}
-
-
-def sign_in(web, authority, **extra):
-    client_id = register(web, authority).json()["client_id"]
-    code = answer_of(callback_url(link(authority, client_id, **extra)))["code"]
-    return client_id, exchange(web, authority, client_id, code)
-
-
-def exchange(web, authority, client_id, code, **extra):
-    form = {
-        "grant_type": "authorization_code",
-        "client_id": client_id,
-        "code": code,
-        "code_verifier": VERIFIER,
-        "redirect_uri": CALLBACK,
-    } | extra
-    return web.post(f"{authority.url}/token", data=form)
-
-
-def refresh(web, authority, client_id, token):
-    form = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": token}
-    return web.post(f"{authority.url}/token", data=form)
-
-
 def test_a_person_approves_and_the_code_buys_tokens_once(web):
     with serve_authority() as authority:
-        client_id = register(web, authority).json()["client_id"]
-        answer = answer_of(callback_url(link(authority, client_id, scope="read")))
+        client_id = register(web, authority.url).json()["client_id"]
+        answer = answer_of(callback_url(link(authority.url, client_id, scope="read")))
         assert answer["state"] == "s1"
         assert answer["iss"] == authority.issuer
-        tokens = exchange(web, authority, client_id, answer["code"]).json()
+        tokens = exchange(web, authority.url, client_id, answer["code"]).json()
         assert tokens["scope"] == "read"
         assert authority.check(tokens["access_token"])
-        again = exchange(web, authority, client_id, answer["code"])
+        again = exchange(web, authority.url, client_id, answer["code"])
         assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
         assert authority.check(tokens["access_token"]) is None
         assert tokens["refresh_token"] in authority.tokens
@@ -90,44 +42,44 @@ def test_a_person_approves_and_the_code_buys_tokens_once(web):
 )
 def test_a_code_is_refused_with_anything_wrong(web, wrong):
     with serve_authority() as authority:
-        client_id = register(web, authority).json()["client_id"]
-        code = answer_of(callback_url(link(authority, client_id)))["code"]
-        assert exchange(web, authority, client_id, code, **wrong).status_code == 400
-        assert exchange(web, authority, client_id, code).status_code == 200
+        client_id = register(web, authority.url).json()["client_id"]
+        code = answer_of(callback_url(link(authority.url, client_id)))["code"]
+        assert exchange(web, authority.url, client_id, code, **wrong).status_code == 400
+        assert exchange(web, authority.url, client_id, code).status_code == 200
 
 
 def test_a_person_denies(web):
     with serve_authority() as authority:
-        client_id = register(web, authority).json()["client_id"]
-        answer = answer_of(callback_url(link(authority, client_id), "deny"))
+        client_id = register(web, authority.url).json()["client_id"]
+        answer = answer_of(callback_url(link(authority.url, client_id), "deny"))
         assert answer["error"] == "access_denied"
 
 
 def test_a_refresh_token_used_twice_revokes_the_family(web):
     with serve_authority() as authority:
-        client_id, tokens = sign_in(web, authority)
+        client_id, tokens = sign_in(web, authority.url)
         first = tokens.json()["refresh_token"]
-        second = refresh(web, authority, client_id, first).json()
-        assert refresh(web, authority, client_id, first).json()["error"] == "invalid_grant"
+        second = refresh(web, authority.url, client_id, first).json()
+        assert refresh(web, authority.url, client_id, first).json()["error"] == "invalid_grant"
         assert authority.reuses == 1
         assert authority.check(second["access_token"]) is None
-        assert refresh(web, authority, client_id, second["refresh_token"]).status_code == 400
+        assert refresh(web, authority.url, client_id, second["refresh_token"]).status_code == 400
 
 
 def test_a_lost_answer_was_carried_out(web):
     with serve_authority() as authority:
-        client_id, tokens = sign_in(web, authority)
+        client_id, tokens = sign_in(web, authority.url)
         authority.knobs.lose_next_token_answer = 1
         spent = tokens.json()["refresh_token"]
         with pytest.raises(httpx2.TransportError):
-            refresh(web, authority, client_id, spent)
+            refresh(web, authority.url, client_id, spent)
         assert authority.refresh[spent].spent
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_a_client_must_authenticate_as_it_registered(web, method):
     with serve_authority() as authority:
-        client = register(web, authority, token_endpoint_auth_method=method).json()
+        client = register(web, authority.url, token_endpoint_auth_method=method).json()
         form = {"grant_type": "client_credentials"}
         basic = (client["client_id"], client["client_secret"])
         post = {"client_id": basic[0], "client_secret": basic[1]}
@@ -214,7 +166,7 @@ async def test_both_eras_call_tools_with_a_token(web, legacy, json_response):
 
     knobs = {"legacy": legacy, "json_response": json_response}
     with serve_authority() as authority, serve_tools(authority, **knobs) as tools:
-        _, tokens = sign_in(web, authority, resource=tools.url)
+        _, tokens = sign_in(web, authority.url, resource=tools.url)
         http, client = dial(
             tools, tokens.json()["access_token"], elicitation_callback=answer, mode="auto"
         )
@@ -247,7 +199,7 @@ async def test_one_server_changes_its_tools_and_tells(legacy):
 def test_a_revoked_or_expired_token_is_refused_and_step_up_asks_for_more(web):
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "secret_tool"}}
     with serve_authority() as authority, serve_tools(authority) as tools:
-        _, tokens = sign_in(web, authority)
+        _, tokens = sign_in(web, authority.url)
         headers = {"authorization": f"Bearer {tokens.json()['access_token']}"}
         refused = web.post(tools.url, json=call, headers=headers)
         assert refused.status_code == 403
@@ -262,9 +214,9 @@ def test_a_cut_connection_gives_no_answer(web, moment):
     with serve_authority() as authority:
         authority.cut_next(1, moment, path="/register")
         with pytest.raises(httpx2.TransportError):
-            register(web, authority)
+            register(web, authority.url)
         assert len(authority.clients) == (0 if moment == "before" else 1)
-        assert register(web, authority).status_code == 201
+        assert register(web, authority.url).status_code == 201
 
 
 def test_a_server_restarts_on_its_port_and_stops_for_good(web):
