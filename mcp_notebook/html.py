@@ -51,8 +51,9 @@ border-bottom-color:var(--jp-border-color1,#808080a0)}
 color:inherit}
 .mcpnb summary{cursor:pointer}
 .mcpnb-tree details{margin:0}
-.mcpnb-tree .mcpnb-kids{margin-left:.45em;padding-left:1.1em;\
+.mcpnb ul.mcpnb-kids{list-style:none;margin:0 0 0 .45em;padding:0 0 0 1.1em;\
 border-left:1px solid var(--jp-border-color2,#80808040)}
+.mcpnb ul.mcpnb-kids li{margin:0}
 .mcpnb-tree .mcpnb-leaf{padding-left:1.05em;overflow-wrap:anywhere}
 .mcpnb-tree>.mcpnb-leaf{padding-left:0}
 .mcpnb-key{color:var(--jp-mirror-editor-property-color,inherit);font-weight:600}
@@ -229,7 +230,10 @@ class _Tree:
         if level >= _MAX_LEVELS:
             return tag("div", label, count, self._elsewhere("deeper"), class_="mcpnb-leaf")
         opened = level == 0 or self._open_below
-        kids = tag("div", *self._kids(item, level + 1), class_="mcpnb-kids")
+        # A list is indented also where the style sheet was taken out: in an untrusted notebook.
+        kids = tag(
+            "ul", *(tag("li", kid) for kid in self._kids(item, level + 1)), class_="mcpnb-kids"
+        )
         return details(join([label, count]), kids, opened=opened)
 
     def _kids(self, item: dict[Any, Any] | list[Any], level: int) -> Iterable[Html]:
