@@ -12,6 +12,7 @@ def read(*fields):
     return bearer_challenge(httpx2.Headers([("www-authenticate", field) for field in fields]))
 
 
+DECOY = r'Bearer error_description="scope=\"evil\", resource_metadata=\"https://evil\""'
 GOOD = "https://mcp.example.com/.well-known/oauth-protected-resource"
 
 
@@ -24,8 +25,7 @@ GOOD = "https://mcp.example.com/.well-known/oauth-protected-resource"
         ('Bearer x-resource_metadata="https://evil.example"', None, None),
         # a decoy inside a quoted string
         (
-            r'Bearer error_description="scope=\"evil\", resource_metadata=\"https://evil\""'
-            + f', resource_metadata="{GOOD}"',
+            DECOY + f', resource_metadata="{GOOD}"',
             GOOD,
             None,
         ),
