@@ -124,7 +124,7 @@ class _Examination:
         except MCPNotebookError as error:
             fix = catalog.advice(self._server, error) or error.hint
             if fetch.steps and isinstance(error, AuthorizationServerError):
-                fetch.remark(fix=fix)
+                fetch.remark(problem=fetch.steps[-1].problem or error.message, fix=fix)
             return self._report(fetch, error.message, fix, healthy=False)
         self._check("what the server asks for", lambda: self._demands(found), rfc="RFC 9728 §2")
         self._check("settings", lambda: self._settings(found))

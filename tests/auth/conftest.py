@@ -1,8 +1,9 @@
-"""A server of canned answers, for documents that no honest peer would send."""
+"""The peers of the tests: honest ones, and a server of canned answers no honest peer would send."""
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests.peers import (
+    Authority,
+    AuthorityKnobs,
+    ToolKnobs,
+    ToolServer,
+    serve_authority,
+    serve_tools,
+)
 
 Answer = tuple[int, dict[str, str], bytes] | Callable[[BaseHTTPRequestHandler], None]
 
@@ -95,3 +105,35 @@ def another() -> Iterator[Canned]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeats requests at once."""
     monkeypatch.setattr("mcp_notebook.auth.fetch.PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def peers() -> Iterator[tuple[Authority, ToolServer]]:
+    with serve_authority() as authority, serve_tools(authority) as tools:
+        yield authority, tools
+
+
+@pytest.fixture
+def authority(peers: tuple[Authority, ToolServer]) -> Authority:
+    """An authorization server with its knobs as they were, and nothing seen yet."""
+    authority, _ = peers
+    vars(authority.knobs).update(vars(AuthorityKnobs()))
+    authority.forget_seen()
+    return authority
+
+
+@pytest.fixture
+def tools(peers: tuple[Authority, ToolServer], authority: Authority) -> ToolServer:
+    """The MCP server it guards."""
+    _, tools = peers
+    vars(tools.knobs).update(vars(ToolKnobs()))
+    tools.forget_seen()
+    return tools
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that nobody listens on: it is bound, and stays so."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

@@ -209,13 +209,6 @@ async def test_nobody_listening_passes(canned, unused_port):
     assert fetch.steps[0].problem
 
 
-@pytest.fixture
-def unused_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
-
-
 async def test_a_broken_answer_passes(canned):
     def garbage(handler):
         handler.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n")
