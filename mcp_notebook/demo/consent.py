@@ -59,7 +59,7 @@ $content
 CONSENT = Template("""<p><strong>$client</strong> on this computer asks for your permission to:</p>
 <ul>
 $scopes
-<li>Stay signed in<br><small>until you sign out, for 30 days at most</small></li>
+<li>Stay signed in<br><small>until you sign out, or for 30 days without use</small></li>
 </ul>
 <form method="post" action="/authorize">
 <input type="hidden" name="page" value="$page">

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
+import secrets
 import socket
 import threading
+import time
 
 import httpx2
+import jwt
 import mcp
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
 from tests.peers import callback_url, serve_authority, serve_tools, visit
+from tests.peers.apart import peers_apart
 from tests.peers.by_hand import CALLBACK, answer_of, exchange, link, refresh, register, sign_in
 
 
@@ -227,3 +234,79 @@ def test_a_server_restarts_on_its_port_and_stops_for_good(web):
         assert web.post(url, json={}).status_code in (400, 406)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", tools.port))
+
+
+def test_peers_in_another_process_are_turned_and_asked(web):
+    with peers_apart(authority={"token_lifetime": 7}) as peers:
+        _, tokens = sign_in(web, peers.issuer, resource=peers.url)
+        assert tokens.json()["expires_in"] == 7
+        peers.turn("authority", token_lifetime=9)
+        assert peers.ask("authority", "count", "/token") == 1
+        assert peers.read("authority", "grants_made") == ["authorization_code"]
+        assert web.post(peers.url, json={}).status_code == 401
+        with pytest.raises(RuntimeError, match="no knob"):
+            peers.turn("tools", speed=1)
+
+
+@pytest.mark.parametrize("nonce", [None, "n1"])
+def test_a_bound_token_needs_a_fresh_proof_of_its_key(web, nonce):
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+
+    def proof(method, url, token=None, **extra):
+        claims = {"jti": secrets.token_hex(8), "htm": method, "htu": url, "iat": time.time()}
+        if token:
+            digest = hashlib.sha256(token.encode()).digest()
+            claims["ath"] = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        headers = {"typ": "dpop+jwt", "jwk": jwk}
+        return jwt.encode(claims | extra, key, algorithm="ES256", headers=headers)
+
+    fresh = {"nonce": nonce} if nonce else {}
+    with (
+        serve_authority(dpop=True, dpop_nonce=nonce) as authority,
+        serve_tools(authority, dpop=True, dpop_nonce=nonce) as tools,
+    ):
+        client_id = register(web, authority.url).json()["client_id"]
+        code = answer_of(callback_url(link(authority.url, client_id)))["code"]
+        endpoint = f"{authority.url}/token"
+        assert exchange(web, authority.url, client_id, code).json()["error"] == (
+            "invalid_dpop_proof"
+        )
+        web.headers["dpop"] = proof("POST", endpoint)
+        if nonce:
+            refused = exchange(web, authority.url, client_id, code)
+            assert refused.json()["error"] == "use_dpop_nonce"
+            assert refused.headers["dpop-nonce"] == nonce
+        web.headers["dpop"] = proof("POST", endpoint, **fresh)
+        token = exchange(web, authority.url, client_id, code).json()["access_token"]
+        headers = {"authorization": f"DPoP {token}"}
+        assert web.post(tools.url, json={}, headers=headers).status_code == 401
+        headers["dpop"] = proof("POST", tools.url, token, **fresh)
+        assert web.post(tools.url, json={}, headers=headers).status_code in (400, 406)
+        assert web.post(tools.url, json={}, headers={"authorization": f"Bearer {token}"}).is_error
+
+
+def test_an_enterprise_client_trades_an_id_token_for_an_access_token(web):
+    with serve_authority() as idp, serve_authority() as authority:
+        authority.trusted.append(idp)
+        idp.assertions.add("id-token")
+        for server in (idp, authority):
+            server.add_client("c", secret="s", method="client_secret_post")
+        client = {"client_id": "c", "client_secret": "s"}
+        exchanged = web.post(
+            f"{idp.url}/token",
+            data=client
+            | {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "requested_token_type": "urn:ietf:params:oauth:token-type:id-jag",
+                "subject_token": "id-token",
+                "audience": authority.issuer,
+            },
+        ).json()
+        form = client | {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+        good = web.post(
+            f"{authority.url}/token", data=form | {"assertion": exchanged["access_token"]}
+        )
+        assert authority.check(good.json()["access_token"])
+        bad = web.post(f"{authority.url}/token", data=form | {"assertion": "made-up"})
+        assert bad.json()["error"] == "invalid_grant"

@@ -313,7 +313,9 @@ def check_proof(
     proof: str, *, method: str, url: str, token: str | None = None, nonce: str | None = None
 ) -> str:
     """Checks a DPoP proof (RFC 9449 §4.3) and gives the thumbprint of its key (RFC 7638)."""
-    key = jwt.get_unverified_header(proof).get("jwk", {})
+    key = jwt.get_unverified_header(proof).get("jwk")
+    if not key:
+        raise jwt.InvalidTokenError("no key in the proof")
     claims = jwt.decode(
         proof,
         jwt.PyJWK(key).key,
