@@ -1,5 +1,114 @@
-"""MCP servers in a notebook. Imports nothing heavy: every room is opened on first use."""
+"""MCP servers in a notebook: sign in without blocking, call tools from cells, get DataFrames.
+
+In IPython and Jupyter, ``%load_ext mcp_notebook`` and then ``%mcp``; in a script, `connect`.
+Importing this package, or loading the extension, imports nothing heavy: every room is opened on
+first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from mcp_notebook._version import VERSION as __version__
+from mcp_notebook.errors import (
+    AuthorizationServerError,
+    CommandError,
+    ConnectionFailedError,
+    MCPNotebookError,
+    RequestTimeoutError,
+    ServerConfigError,
+    SignInDeniedError,
+    SignInError,
+    SignInExpiredError,
+    SignInNeededError,
+    TokenStoreError,
+    ToolArgumentError,
+    ToolError,
+    ToolFailedError,
+    UnknownToolError,
+)
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from mcp_notebook.results import ToolResult
+    from mcp_notebook.session import Session
+    from mcp_notebook.status import Status
+    from mcp_notebook.tools import Tool, Tools
+
+__all__ = [
+    "AuthorizationServerError",
+    "CommandError",
+    "ConnectionFailedError",
+    "MCPNotebookError",
+    "RequestTimeoutError",
+    "ServerConfigError",
+    "Session",
+    "SignInDeniedError",
+    "SignInError",
+    "SignInExpiredError",
+    "SignInNeededError",
+    "Status",
+    "TokenStoreError",
+    "Tool",
+    "ToolArgumentError",
+    "ToolError",
+    "ToolFailedError",
+    "ToolResult",
+    "Tools",
+    "UnknownToolError",
+    "__version__",
+    "connect",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
+
+_ROOMS = {
+    "Session": "session",
+    "Status": "status",
+    "Tool": "tools",
+    "ToolResult": "results",
+    "Tools": "tools",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return getattr(import_module(f"mcp_notebook.{_ROOMS[name]}"), name)
+    raise AttributeError(f"module 'mcp_notebook' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def connect(name: str, *, account: str | None = None) -> Session:
+    """Opens a server of the user's book, as ``%mcp connect`` does; waits for nobody.
+
+    Args:
+        name: The server's name, as ``%mcp add`` remembered it, or a well-known one.
+        account: A sign-in of its own beside the usual one.
+
+    Returns:
+        The session, at once. It may still be connecting or waiting for a person to sign in: a
+        call, or `Session.wait`, waits for that.
+
+    Raises:
+        ServerConfigError: There is no such server, or its program is not trusted.
+    """
+    from mcp_notebook.workspace import workspace
+
+    return workspace().connect(name, account=account)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Registers ``%mcp`` and ``%%mcp``; called by ``%load_ext mcp_notebook``."""
+    from mcp_notebook.ipython.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Takes ``%mcp`` away again; sessions that are held stay alive."""
+    from mcp_notebook.ipython.magics import unload
+
+    unload(shell)

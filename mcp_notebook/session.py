@@ -1,0 +1,171 @@
+"""What a person holds: one server, connected or about to be.
+
+A `Session` is like a future. It exists at once, also while somebody still has to sign in, and
+whoever needs its answer waits then: visibly, with Stop working, without holding up anything else.
+It keeps no state of its own; the `Connection` on the background loop does, and is only looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from mcp_notebook.background import background
+from mcp_notebook.connection import Connection
+from mcp_notebook.errors import RequestTimeoutError
+from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.status import Status
+from mcp_notebook.tools import Tools
+from mcp_notebook.waiting import Wait
+
+if TYPE_CHECKING:
+    from mcp_notebook.auth.sign_in import SignIn
+
+T = TypeVar("T")
+
+
+class Session:
+    """One server as a Python object.
+
+    Made by `mcp_notebook.connect` and ``%mcp connect``. As a context manager it disconnects on
+    leaving.
+
+    Attributes:
+        connection: The live connection; its coroutines run on the background loop only.
+        tools: The server's tools, by attribute, by item, in a loop.
+    """
+
+    def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
+        self.connection = connection
+        self.tools = Tools(self)
+        self._front_end = front_end
+
+    @property
+    def name(self) -> str:
+        """The server's name in the book, or the account's after ``--as``."""
+        return self.connection.server.name
+
+    @property
+    def url(self) -> str:
+        """The MCP endpoint; empty for a program on this machine."""
+        return self.connection.server.url
+
+    @property
+    def status(self) -> Status:
+        """How the session stands."""
+        return self.connection.status
+
+    @property
+    def sign_in(self) -> SignIn | None:
+        """The sign-in under way, or None. Its `url` is the link to open."""
+        sign_in = self.connection.sign_in
+        if sign_in is None or sign_in.standing().state.ended:
+            return None
+        return sign_in
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what the server offers is known, so that a name can be said to be wrong."""
+        return self.connection.client is not None
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Waits until the server is connected, the sign-in included.
+
+        Args:
+            timeout: The longest time to wait, in seconds. Without one the wait ends with the
+                sign-in's own time, and where nobody can be asked it fails at once.
+
+        Returns:
+            The session itself.
+
+        Raises:
+            RequestTimeoutError: The time is over; the session and the sign-in go on.
+            SignInError: Somebody had to sign in and did not.
+            ConnectionFailedError: The server could not be reached.
+        """
+        if self.status is Status.CONNECTED:
+            return self
+        if timeout is None:
+            self.wait_for(self.connection.ready()).result()
+            return self
+        end = time.monotonic() + timeout
+        wait = Wait(self.connection.ready(), look=lambda: self._look_until(end, timeout))
+        wait.result()
+        return self
+
+    def __await__(self) -> Any:
+        yield from self.wait_for(self.connection.ready()).__await__()
+        return self
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> Wait[T]:
+        """Starts work on the background loop for somebody who waits for it in this thread."""
+        return Wait(work, look=self._look)
+
+    def _look(self) -> None:
+        self._front_end.look(self)
+
+    def _look_until(self, end: float, timeout: float) -> None:
+        if time.monotonic() >= end:
+            raise RequestTimeoutError(
+                f"{self.name} is still {self.status.value.replace('_', ' ')} after {timeout:g} s.",
+                hint="The session goes on; wait again, or look at it with: %mcp status",
+            )
+        # Who names a time limit has chosen to wait, whether or not somebody can be asked.
+        if type(self._front_end) is not FrontEnd:
+            self._front_end.look(self)
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def disconnect(self) -> None:
+        """Closes the connection and a sign-in under way; the tokens are kept."""
+        background().submit(self.connection.close()).result(5)
+
+    def sign_out(self) -> list[str]:
+        """Revokes the tokens (RFC 7009, at most 5 s), forgets them, and disconnects.
+
+        Returns:
+            Sentences: what was revoked, and what remains at the provider.
+        """
+        return Wait(self._sign_out()).result()
+
+    async def _sign_out(self) -> list[str]:
+        try:
+            credentials = self.connection.credentials
+            return await credentials.sign_out() if credentials is not None else []
+        finally:
+            await self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self.wait()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(TimeoutError):
+            self.disconnect()
+
+    # -- being shown --------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        where = self.url or "a program on this machine"
+        return f"<Session {self.name} ({where}): {self.summary()}>"
+
+    def summary(self) -> str:
+        """Returns in a few words how the session stands."""
+        if self.status is Status.CONNECTED:
+            count = len(self.connection.tools)
+            return f"connected, {count} tool{'s' * (count != 1)}"
+        if self.status is Status.FAILED and self.connection.failure is not None:
+            return f"failed: {self.connection.failure.message}"
+        return self.status.value.replace("_", " ")
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError("a Session is live and is not pickled; connect again where it is needed")

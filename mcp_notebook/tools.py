@@ -1,0 +1,220 @@
+"""A server's tools as callables: name -> definition -> signature -> call -> result.
+
+`Tools` never touches the server by itself: showing it, completing a name or copying it reads what
+the last listing said. While the session is still connecting the listing is not known; an
+attribute is then a `Tool` by that name all the same, which finds out when it is called. That is
+what lets "Run All" run: the call waits for the sign-in and goes on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mcp_notebook import names
+from mcp_notebook.errors import ToolError, UnknownToolError
+from mcp_notebook.redaction import clean_lines, printable
+from mcp_notebook.signature import Parameters
+from mcp_notebook.waiting import Wait
+
+if TYPE_CHECKING:
+    import mcp_types
+
+    from mcp_notebook.results import ToolResult
+    from mcp_notebook.session import Session
+
+
+class Tool:
+    """One tool of one server: call it, or await `aio`.
+
+    Attributes:
+        name: As the server calls it.
+    """
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self.name = name
+
+    def __call__(self, /, *args: Any, **arguments: Any) -> ToolResult:
+        """Calls the tool and waits for its answer.
+
+        A session that is still connecting or signing in is waited for first. Stop cancels the
+        call, also on the server; the session goes on.
+
+        Args:
+            args: The required arguments, in the signature's order.
+            arguments: By name. Those left out are not sent.
+
+        Raises:
+            ToolArgumentError: They do not fit the tool's schema; nothing was sent.
+            ToolFailedError: The tool ran and answered with an error.
+            UnknownToolError: The server has no such tool.
+            SignInError: Somebody has to sign in and did not.
+            ConnectionFailedError: The server was not reached, or its answer was lost.
+        """
+        return self._begin(args, arguments).result()
+
+    async def aio(self, /, *args: Any, **arguments: Any) -> ToolResult:
+        """Calls the tool like `__call__`, for ``await``: other tasks go on meanwhile."""
+        return await self._begin(args, arguments)
+
+    def _begin(self, args: tuple[Any, ...], arguments: dict[str, Any]) -> Wait[ToolResult]:
+        known = self._definition()
+        if known is not None:
+            # Before anything is sent, and in the frame of the person who wrote the call.
+            Parameters.of(known.name, known.input_schema).bind(args, arguments)
+        return self._session.wait_for(self._call(args, arguments))
+
+    async def _call(self, args: tuple[Any, ...], arguments: dict[str, Any]) -> ToolResult:
+        from mcp_notebook.results import ToolResult, failure
+
+        await self._session.connection.ready()
+        tool = self._needed()
+        bound = Parameters.of(tool.name, tool.input_schema).bind(args, arguments)
+        raw = await self._session.connection.call_tool(
+            tool.name, bound, repeatable=_may_be_repeated(tool)
+        )
+        result = ToolResult(
+            raw, tool=tool.name, server=self._session.name, output_schema=tool.output_schema
+        )
+        if raw.is_error:
+            raise failure(result)
+        return result
+
+    # -- what is known of it ------------------------------------------------------------------
+
+    def _definition(self) -> mcp_types.Tool | None:
+        return self._session.tools._find(self.name)
+
+    def _needed(self) -> mcp_types.Tool:
+        found = self._definition()
+        if found is None:
+            raise self._session.tools._unknown(self.name)
+        return found
+
+    def _described(self) -> mcp_types.Tool:
+        self._session.wait()
+        return self._needed()
+
+    @property
+    def description(self) -> str:
+        """What the server says the tool does; waits for the session to be connected."""
+        return clean_lines(self._described().description or "")
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the arguments, as the server sent it."""
+        return self._described().input_schema
+
+    @property
+    def output_schema(self) -> dict[str, Any] | None:
+        """The JSON Schema of the structured result, where the server sent one."""
+        return self._described().output_schema
+
+    @property
+    def annotations(self) -> mcp_types.ToolAnnotations | None:
+        """What the server says about side effects (hints, not promises)."""
+        return self._described().annotations
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        tool = self._definition()
+        if tool is None:
+            return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)])
+        return Parameters.of(tool.name, tool.input_schema).signature
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        tool = self._definition()
+        if tool is None:
+            return f"A tool of {self._session.name}; known once the session is connected."
+        return Parameters.of(tool.name, tool.input_schema).docstring(tool.description or "")
+
+    @property
+    def __name__(self) -> str:
+        return names.identifier(self.name) or "tool"
+
+    def __repr__(self) -> str:
+        tool = self._definition()
+        if tool is None:
+            return f"<Tool {printable(self.name, 60)} of {self._session.name}>"
+        line = printable((tool.description or "").split("\n\n")[0], 100)
+        return f"<Tool {printable(self.name, 60)}{self.__signature__} of {self._session.name}>" + (
+            f"\n{line}" if line else ""
+        )
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError("a Tool belongs to a live session and is not pickled")
+
+
+class Tools:
+    """The tools of one session: by attribute, by item, in a loop."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def _listing(self) -> list[mcp_types.Tool]:
+        return self._session.connection.tools
+
+    def _find(self, name: str) -> mcp_types.Tool | None:
+        return next((tool for tool in self._listing() if tool.name == name), None)
+
+    def _unknown(self, name: str) -> UnknownToolError:
+        known = [tool.name for tool in self._listing()]
+        guess = names.nearest(name, known)
+        return UnknownToolError(
+            f"{self._session.name} has no tool {printable(name, 60)!r}.",
+            hint=f"Did you mean {printable(guess, 60)!r}?"
+            if guess
+            else f"See what there is with: %mcp tools {self._session.name}",
+        )
+
+    def _attributes(self) -> dict[str, str]:
+        return names.identifiers((tool.name for tool in self._listing()), taken=dir(Tools))
+
+    def __getattr__(self, name: str) -> Tool:
+        # IPython, copy, numpy and pickle look for names with underscores on everything they see;
+        # none of them may become a call (and no tool's identifier begins with one).
+        if name.startswith("_"):
+            raise AttributeError(name)
+        attributes = self._attributes()
+        if name in attributes:
+            return Tool(self._session, attributes[name])
+        if self._session.is_settled:
+            raise self._unknown(name)
+        return Tool(self._session, name)
+
+    def __getitem__(self, name: str) -> Tool:
+        if not isinstance(name, str):
+            raise ToolError(
+                "A tool is looked up by its name.", hint=f"For instance: {next(iter(self._names()))!r}"
+            )
+        if self._find(name) is None and self._session.is_settled:
+            raise self._unknown(name)
+        return Tool(self._session, name)
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(tool.name for tool in self._listing())) or ["name"]
+
+    def __iter__(self) -> Iterator[Tool]:
+        self._session.wait()
+        return iter([Tool(self._session, tool.name) for tool in self._listing()])
+
+    def __len__(self) -> int:
+        self._session.wait()
+        return len(self._listing())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) is not None
+
+    def __dir__(self) -> list[str]:
+        return list(self._attributes())
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [tool.name for tool in self._listing()]
+
+
+def _may_be_repeated(tool: mcp_types.Tool) -> bool:
+    hints = tool.annotations
+    return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)

@@ -1,0 +1,196 @@
+"""The servers and sessions of this process: add, connect, disconnect, sign out, remove.
+
+The book of servers is the user's and outlives the process; sessions are the process's own, one for
+each name. Nothing here knows a notebook: whoever shows things is handed in as a `FrontEnd`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mcp_notebook import catalog
+from mcp_notebook.auth.tokens import open_keeper
+from mcp_notebook.background import background
+from mcp_notebook.connection import Connection
+from mcp_notebook.errors import ServerConfigError, SignInError
+from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.servers import Server, ServerBook
+from mcp_notebook.session import Session
+from mcp_notebook.status import Status
+from mcp_notebook.trust import TrustBook
+from mcp_notebook.waiting import Wait
+
+if TYPE_CHECKING:
+    from mcp_notebook.auth.tokens import TokenKeeper
+    from mcp_notebook.demo.launch import DemoServer
+
+DEMO = "demo"
+
+
+class Workspace:
+    """What one kernel, terminal or script has open.
+
+    Attributes:
+        front_end: Whoever shows things to the person.
+        book: The servers the person knows.
+        trusted: The programs the person allowed to be started.
+        keeper: Where the tokens are.
+        sessions: The sessions by name; an account of ``--as`` has its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        front_end: FrontEnd | None = None,
+        book: ServerBook | None = None,
+        trusted: TrustBook | None = None,
+        keeper: TokenKeeper | None = None,
+    ) -> None:
+        self.front_end = front_end or FrontEnd()
+        self.book = book or ServerBook()
+        self.trusted = trusted or TrustBook()
+        self.keeper = keeper or open_keeper()
+        self.sessions: dict[str, Session] = {}
+        self._demo: DemoServer | None = None
+        background().at_exit(self._close)
+
+    def server(self, name: str) -> Server:
+        """Returns the server of that name: from the book, else a well-known one.
+
+        Raises:
+            ServerConfigError: There is none; the hint names the nearest.
+        """
+        try:
+            return self.book.get(name)
+        except ServerConfigError:
+            known = catalog.lookup(name)
+            if known is None:
+                raise
+            return known
+
+    def connect(self, name: str, *, account: str | None = None) -> Session:
+        """Returns the session with a server, opened if it is not; waits for nobody.
+
+        Args:
+            name: The server.
+            account: A sign-in of its own beside the usual one; it names the session too.
+
+        Raises:
+            ServerConfigError: There is no such server, or its program is not trusted.
+        """
+        key = account or name
+        session = self.sessions.get(key)
+        if session is None:
+            server = self.server(name)
+            if account is not None:
+                self._check_account(account, server)
+                server = replace(server, name=account)
+            session = self._new_session(server)
+        if session.status in {Status.DISCONNECTED, Status.FAILED}:
+            if session.connection.server.transport == "stdio":
+                self.trusted.check(self.server(name))
+            background().submit(_open(session.connection)).result(5)
+        return session
+
+    def _check_account(self, account: str, server: Server) -> None:
+        taken = next((known for known in self.book.all() if known.name == account), None)
+        if taken is not None and taken.url != server.url:
+            raise ServerConfigError(
+                f"{account!r} is another server's name.", hint="Choose another name after --as."
+            )
+
+    def _new_session(self, server: Server) -> Session:
+        connection = background().submit(_make(server, self.keeper)).result(5)
+        session = Session(connection, self.front_end)
+        self.sessions[server.name] = session
+        return session
+
+    def session(self, name: str) -> Session:
+        """Returns the session of that name, connected or not, without opening it."""
+        found = self.sessions.get(name)
+        return found if found is not None else self._new_session(self.server(name))
+
+    def disconnect(self, name: str) -> Session:
+        """Closes a session and keeps its sign-in."""
+        session = self.session(name)
+        session.disconnect()
+        return session
+
+    def sign_in(self, name: str, *, register_again: bool = False) -> Session:
+        """Starts a new sign-in, for instance with another account; waits for nobody.
+
+        Raises:
+            SignInError: The server is a program on this machine.
+        """
+        session = self.session(name)
+        if session.connection.credentials is None:
+            raise SignInError(f"{name} is a program on this machine: there is no sign-in.")
+        background().submit(_sign_in(session.connection, register_again)).result(5)
+        return session
+
+    def sign_out(self, name: str) -> list[str]:
+        """Revokes a server's tokens, forgets them and disconnects; tells what remains."""
+        return self.session(name).sign_out()
+
+    def remove(self, name: str) -> list[str]:
+        """Signs out of a server and forgets it; tells what remains at the provider."""
+        self.book.get(name)
+        remains = self.sign_out(name)
+        self.sessions.pop(name, None)
+        self.trusted.forget(name)
+        self.book.remove(name)
+        return remains
+
+    def demo(self) -> Server:
+        """Starts the demo server, if it does not run, and remembers it as ``demo``.
+
+        Raises:
+            ConnectionFailedError: It did not start.
+        """
+        from mcp_notebook.demo.launch import start
+
+        if self._demo is None or not self._demo.running:
+            self._demo = start()
+        server = Server(name=DEMO, url=self._demo.url)
+        self.book.add(server, replace=True)
+        known = self.sessions.get(DEMO)
+        if known is not None and known.url != server.url:
+            known.disconnect()
+            del self.sessions[DEMO]
+        return server
+
+    def stop_demo(self) -> None:
+        """Ends the demo server, if it runs."""
+        if self._demo is not None:
+            self._demo.stop()
+            self._demo = None
+
+
+    async def _close(self) -> None:
+        for session in list(self.sessions.values()):
+            await session.connection.close()
+
+
+async def _make(server: Server, keeper: TokenKeeper) -> Connection:
+    return Connection(server, keeper)
+
+
+async def _open(connection: Connection) -> None:
+    connection.open()
+
+
+async def _sign_in(connection: Connection, register_again: bool) -> None:  # noqa: FBT001
+    connection.sign_in_anew(register_again=register_again)
+
+
+_current: tuple[int, Workspace] | None = None
+
+
+def workspace() -> Workspace:
+    """Returns the process's own workspace, made on first use; a forked child has its own."""
+    global _current
+    if _current is None or _current[0] != os.getpid():
+        _current = (os.getpid(), Workspace())
+    return _current[1]
