@@ -1,4 +1,4 @@
-"""A person signs in, or does not: against a real authorization server and a real browser's moves."""
+"""A person signs in, or does not, at a real authorization server."""
 
 from __future__ import annotations
 
@@ -17,30 +17,9 @@ from mcp_notebook.errors import (
     SignInExpiredError,
 )
 from tests.auth.signing import credentials_of, final_address, link, running, signed_in, until
-from tests.peers import serve_authority, serve_tools, visit
+from tests.peers import visit
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def _peers():
-    with serve_authority() as authority, serve_tools(authority) as tools:
-        yield authority, tools
-
-
-@pytest.fixture
-def authority(_peers):
-    authority, _ = _peers
-    fresh = type(authority.knobs)()
-    for name, value in vars(fresh).items():
-        setattr(authority.knobs, name, value)
-    authority.forget_seen()
-    return authority
-
-
-@pytest.fixture
-def tools(_peers, authority):
-    return _peers[1]
 
 
 async def test_a_person_signs_in_and_the_record_holds_all_that_a_refresh_needs(authority, tools):
@@ -121,7 +100,7 @@ async def test_a_sign_in_nobody_answers_expires_by_either_clock(tools, monkeypat
             await task
     assert sign_in.standing().state is SignInState.EXPIRED
     assert sign_in.url is None
-    with pytest.raises(OSError, match="refused|Connect"):
+    with pytest.raises(OSError, match=r"refused|Connect"):
         await asyncio.open_connection("127.0.0.1", callback)
 
 
@@ -141,7 +120,7 @@ async def test_cancelling_from_another_thread_ends_it_and_closes_the_port(author
     assert cancelled.value.code == "cancelled"
     assert sign_in.standing().state is SignInState.CANCELLED
     assert authority.count("/token") == 0
-    with pytest.raises(OSError, match="refused|Connect"):
+    with pytest.raises(OSError, match=r"refused|Connect"):
         await asyncio.open_connection("127.0.0.1", port)
     record, _ = await signed_in(credentials)  # the next one starts clean
     assert record.access_token
@@ -176,7 +155,7 @@ async def test_a_cancel_while_the_code_is_exchanged_stores_nothing(authority, to
 def _visit_to_any_end(url: str) -> None:
     try:
         visit(url)
-    except Exception:  # noqa: BLE001 -- the callback is closed under the browser
+    except Exception:  # the callback is closed under the browser
         return
 
 
