@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from mcp_notebook.auth.current_store import CurrentStore
 from mcp_notebook.auth.ledger import Ledger, StaleRecordError, entry_key
@@ -47,6 +48,9 @@ class TokenKeeper:
         self._locks = Locks(home() / "locks")
         self._ledger = Ledger(home(), self._locks)
         self._noticed = ""
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError("a TokenKeeper knows secrets and is not pickled")
 
     async def load(self, name: str, *, resource: str, fresh: bool = False) -> TokenRecord | None:
         """Returns what is kept of a server, or None.
