@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 
+import anyio
 import httpx2
 import jwt
 import mcp
@@ -192,15 +193,38 @@ async def test_both_eras_call_tools_with_a_token(web, legacy, json_response):
         assert tools.calls("add") == 1
 
 
+def listening(tools):
+    return any(seen.method == "GET" and seen.status == 200 for seen in list(tools.seen))
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("legacy", [False, True])
-async def test_one_server_changes_its_tools_and_tells(legacy):
-    with serve_tools(legacy=legacy) as tools:
-        http, client = dial(tools, mode="auto")
+async def test_old_sessions_are_told_that_the_tools_changed():
+    told = anyio.Event()
+
+    async def hear(message):
+        if getattr(message, "method", "") == "notifications/tools/list_changed":
+            told.set()
+
+    with serve_tools(legacy=True) as tools:
+        http, client = dial(tools, mode="auto", message_handler=hear)
         async with http, client:
             before = len((await client.list_tools()).tools)
-            tools.add_tool()
+            await anyio.to_thread.run_sync(tools.wait_until, lambda: listening(tools))
+            await anyio.to_thread.run_sync(tools.add_tool)
+            with anyio.fail_after(10):
+                await told.wait()
             assert len((await client.list_tools(cache_mode="bypass")).tools) == before + 1
+
+
+@pytest.mark.anyio
+async def test_listeners_are_told_that_the_tools_changed():
+    with serve_tools() as tools:
+        http, client = dial(tools, mode="auto")
+        async with http, client, client.listen(tools_list_changed=True) as events:
+            await anyio.to_thread.run_sync(tools.add_tool)
+            with anyio.fail_after(10):
+                event = await anext(aiter(events))
+            assert type(event).__name__ == "ToolsListChanged"
 
 
 def test_a_revoked_or_expired_token_is_refused_and_step_up_asks_for_more(web):
