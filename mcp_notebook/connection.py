@@ -5,24 +5,21 @@ they began in; everybody else sends it calls. A request that needs a person fail
 cause. The connection then starts the server's one sign-in, or joins it, waits beside it, and
 repeats the call once: no request ever waits for a person, and a sign-in that is declined ends the
 calls that needed it and nothing else.
-
-This is also the one place where foreign errors become ours. The SDK wraps what goes wrong in
-exception groups and in `MCPError`; the leaf is picked here and the chain is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from mcp import Client
-from mcp.shared.exceptions import MCPError
-from mcp_types import METHOD_NOT_FOUND, REQUEST_TIMEOUT, CallToolResult, Tool
-from pydantic import ValidationError
+from mcp_types import CallToolResult, Tool
 
+from mcp_notebook import faults, news
 from mcp_notebook.auth.bearer import Bearer
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.sign_in import SignIn
@@ -31,28 +28,35 @@ from mcp_notebook.dialing import Line, dial
 from mcp_notebook.errors import (
     ConnectionFailedError,
     MCPNotebookError,
-    RequestTimeoutError,
-    SignInError,
     SignInNeededError,
 )
-from mcp_notebook.redaction import printable
 from mcp_notebook.servers import Server
+from mcp_notebook.signing import Signing
 from mcp_notebook.status import Status
+from mcp_notebook.translating import hung_up, translated
 from mcp_notebook.transport import Limits, SessionLostError
 
 T = TypeVar("T")
 
-PAGES = 100
-"""Pages of a listing that are read at most; a server whose cursor never ends is cut off."""
+logger = logging.getLogger(__name__)
 
-LOSS_PAUSE = 0.2
-"""Seconds before a client that broke is opened again; doubled each time."""
+PAGES = 100
+ITEMS = 10_000
+"""Pages and items of a listing that are read at most; a cursor that never ends is cut off."""
+
+PAUSE = 0.3
+"""Seconds before something that failed for the moment is tried again; doubled each time."""
 
 REPEATS = 3
 """Times one call is sent at most: for a sign-in, a step-up, and a session that was lost."""
 
-STEP_UP_PAUSE = 600.0
-"""Seconds in which the same operation is not offered the same permissions a second time."""
+OPENINGS = 3
+"""Times a client is opened in a row when the server is not there for the moment."""
+
+STEADY = 60.0
+"""Seconds a client has to live for its loss not to count; after `LOSSES` that count, no more."""
+
+LOSSES = 5
 
 
 class Signal:
@@ -77,8 +81,6 @@ class Connection:
     Attributes:
         tools: What the server offers, as its last listing says.
         failure: Why the connection failed, while `status` is ``failed``.
-        sign_in: The sign-in under way or ended last, or None.
-        requests: How many calls were made.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Connection:
         keeper: TokenKeeper,
         *,
         limits: Limits | None = None,
+        message_handler: Callable[[Any], Awaitable[None]] | None = None,
         **callbacks: Any,
     ) -> None:
         """Prepares a connection; `open` starts it.
@@ -95,31 +98,35 @@ class Connection:
             server: Whom to connect to.
             keeper: Where its tokens are.
             limits: Bounds of size and time.
-            callbacks: Handlers passed on to `mcp.Client`.
+            message_handler: Gets what the server says by itself.
+            callbacks: Further handlers passed on to `mcp.Client`.
         """
         self.server = server
         self.tools: list[Tool] = []
         self.failure: MCPNotebookError | None = None
-        self.sign_in: SignIn | None = None
         self.limits = limits or Limits()
         self.credentials = Credentials(server, keeper) if server.transport != "stdio" else None
-        self._callbacks = callbacks
+        self._stale = asyncio.Event()
+        handler = news.handler(self._stale.set, message_handler)
+        self._callbacks = {"message_handler": handler, **callbacks}
         self._phase = Status.DISCONNECTED
         self._line: Line | None = None
         self._owner: asyncio.Task[None] | None = None
-        self._signing: asyncio.Task[Any] | None = None
         self._changed = Signal()
-        self._leave = asyncio.Event()
-        self._stepped_up: dict[tuple[str, frozenset[str]], float] = {}
+        self._leaving = asyncio.Event()
+        self._signing = Signing(server, self.credentials, self._changed.fire)
 
     # -- how it stands ------------------------------------------------------------------------
 
     @property
     def status(self) -> Status:
         """How the connection stands; a sign-in under way counts before all else."""
-        if self._signing is not None and not self._signing.done():
-            return Status.SIGNING_IN
-        return self._phase
+        return Status.SIGNING_IN if self._signing.under_way else self._phase
+
+    @property
+    def sign_in(self) -> SignIn | None:
+        """The sign-in under way or ended last, or None."""
+        return self._signing.current
 
     @property
     def client(self) -> Client | None:
@@ -139,19 +146,24 @@ class Connection:
     def open(self) -> None:
         """Starts connecting, unless that is under way; returns at once."""
         if self._owner is None or self._owner.done():
-            self._leave = asyncio.Event()
+            self._leaving = asyncio.Event()
             self._enter(Status.CONNECTING)
-            self._owner = asyncio.get_running_loop().create_task(self._own())
+            self._owner = asyncio.get_running_loop().create_task(self._own(self._leaving))
 
     async def close(self) -> None:
         """Ends the sign-in and leaves the server; waits for that for two seconds at the most."""
-        if self.sign_in is not None:
-            self.sign_in.cancel()
-        self._leave.set()
-        if self._owner is not None and not self._owner.done():
-            await asyncio.wait([self._owner], timeout=1.5)
-            self._owner.cancel()
-            await asyncio.wait([self._owner], timeout=0.5)
+        self._signing.cancel()
+        self._leaving.set()
+        owner, line = self._owner, self._line
+        self._line = None
+        if line is not None:
+            line.over.set()
+        if owner is not None and not owner.done():
+            # An open client says goodbye to the server; anything else is dropped at once.
+            if line is not None:
+                await asyncio.wait([owner], timeout=1.5)
+            owner.cancel()
+            await asyncio.wait([owner], timeout=0.5)
         self._enter(Status.DISCONNECTED)
 
     async def ready(self) -> Line:
@@ -160,7 +172,7 @@ class Connection:
         Raises:
             MCPNotebookError: Why it cannot be.
         """
-        reopened = False
+        may_reopen = True
         while True:
             if self._phase is Status.CONNECTED and self._line is not None:
                 return self._line
@@ -171,37 +183,51 @@ class Connection:
                 )
             if self._phase is Status.FAILED:
                 assert self.failure is not None
-                if reopened or not isinstance(self.failure, ConnectionFailedError):
-                    raise _again(self.failure)
-                # The network may be back: the next call finds out.
-                reopened = True
-                self.open()
+                if not may_reopen or not faults.passes(self.failure):
+                    raise self.failure.with_traceback(None)
+                self.open()  # it may be back: the call finds out
+            may_reopen = False
             await self._changed.wait()
 
-    async def _own(self) -> None:
-        """The owner task: enters clients one after another until told to leave."""
-        refused = losses = 0
+    # -- the owner task -----------------------------------------------------------------------
+
+    async def _own(self, leaving: asyncio.Event) -> None:
+        """The owner task: what it ends with is the state of the connection."""
         try:
-            while not self._leave.is_set():
-                try:
-                    await self._hold()
-                except SignInNeededError as need:
-                    refused += 1
-                    if refused > 1:
-                        raise self._refused() from None
-                    await self._signed_in(need)
-                else:
-                    refused = 0
-                    losses += 1
-                    if not self._leave.is_set():
-                        await asyncio.sleep(min(LOSS_PAUSE * 2 ** (losses - 1), 30))
+            await self._stay(leaving)
         except MCPNotebookError as error:
             self._enter(Status.FAILED, error)
         except asyncio.CancelledError:
             self._enter(Status.DISCONNECTED)
+        except Exception as error:  # else every call would wait for ever
+            self._enter(Status.FAILED, self._translated(error, None))
 
-    async def _hold(self) -> None:
-        """Enters one client, keeps it while it is wanted, and leaves it.
+    async def _stay(self, leaving: asyncio.Event) -> None:
+        """Enters clients one after another until told to leave or there is no hope."""
+        refused = failures = losses = 0
+        while not leaving.is_set():
+            began, seen = time.monotonic(), self._signing.times
+            try:
+                await self._hold(leaving)
+            except SignInNeededError as need:
+                refused += 1
+                if refused > 1:
+                    raise self._signing.refused() from None
+                await self._signing.done(need, seen)
+            except ConnectionFailedError as error:
+                failures += 1
+                if failures >= OPENINGS or not faults.passes(error):
+                    raise
+                await _first(leaving, self._wait_before(error, failures))
+            else:
+                refused = failures = 0
+                losses = losses + 1 if time.monotonic() - began < STEADY else 1
+                if losses > LOSSES:
+                    raise ConnectionFailedError(f"{self.server.name} breaks off every time.")
+                await _first(leaving, PAUSE * 2 ** (losses - 1))
+
+    async def _hold(self, leaving: asyncio.Event) -> None:
+        """Enters one client, keeps it while it is any good, and leaves it.
 
         Returns when told to leave or when the client broke after it had been opened.
         """
@@ -212,30 +238,55 @@ class Connection:
             # a slow authorization server would make it fall back to the older protocol.
             await self.credentials.current()
         line: Line | None = None
+        opened = False
         try:
             async with dial(self.server, auth, limits=self.limits, **self._callbacks) as line:
                 self.tools = await self._list_tools(line)
+                if leaving.is_set():
+                    return
+                opened = True
                 self._line = line
                 self._enter(Status.CONNECTED)
-                await self._leave.wait()
-        except Exception as error:  # noqa: BLE001 -- the SDK raises groups of anything
-            if self._line is None:
-                raise self._translate(error, line) from None
+                await self._keep(line)
+        except Exception as error:
+            if not opened:
+                raise self._translated(error, line) from None
         finally:
-            self._line = None
-        if not self._leave.is_set():
+            if self._line is line:
+                self._line = None
+        if not leaving.is_set():
             self._enter(Status.CONNECTING)
 
-    async def reconnect(self, line: Line) -> None:
-        """Leaves the client of a session the server has forgotten, and enters a new one."""
-        if self._line is not line:
-            return
-        owner = self._owner
-        self._enter(Status.CONNECTING)
-        self._leave.set()
-        if owner is not None:
-            await asyncio.wait([owner], timeout=5)
-        self.open()
+    async def _keep(self, line: Line) -> None:
+        """Keeps the list of tools fresh until the line is over."""
+        tasks = [
+            asyncio.create_task(news.listen(line.client, self._stale.set)),
+            asyncio.create_task(self._keep_tools(line)),
+        ]
+        try:
+            await line.over.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_tools(self, line: Line) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                self.tools = await self._list_tools(line)
+            except Exception as error:
+                logger.info("the tools were not listed again: %s", type(error).__name__)
+            self._changed.fire()
+            await asyncio.sleep(PAUSE)  # a server may say so a thousand times a second
+
+    def _lose(self, line: Line) -> None:
+        """Has the owner leave a client that is no longer any good, and enter a new one."""
+        line.over.set()
+        if self._line is line:
+            self._line = None
+            self._enter(Status.CONNECTING)
 
     async def _list_tools(self, line: Line) -> list[Tool]:
         if line.client.server_capabilities.tools is None:
@@ -260,8 +311,11 @@ class Connection:
             seen.add(cursor)
             cursor = page.next_cursor
             if cursor is None or cursor in seen:
+                return items
+            if len(items) > ITEMS:
                 break
-        return items
+        logger.warning("%s lists more %s than are read", self.server.name, member)
+        return items[:ITEMS]
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -280,9 +334,7 @@ class Connection:
             MCPNotebookError: What became of the call.
         """
         return await self.ask(
-            lambda client: client.call_tool(
-                name, arguments, read_timeout_seconds=self.limits.call_seconds, **options
-            ),
+            lambda client: client.call_tool(name, arguments, **options),
             operation=name,
             repeatable=repeatable,
         )
@@ -299,142 +351,86 @@ class Connection:
         It is sent again after a sign-in or step-up (the server refused it), in a new session when
         the old one is gone (the server did not know it), and after a lost connection if it surely
         did not run or is repeatable.
+
+        Args:
+            request: Sends it, given the client.
+            operation: What it is, for telling one step-up from another.
+            repeatable: Whether it may run twice.
+
+        Raises:
+            MCPNotebookError: What became of it.
         """
-        signed_in = False
-        for attempt in range(REPEATS):
+        refused = False
+        for attempt in range(1, REPEATS + 1):
             line = await self.ready()
+            seen = self._signing.times
             try:
                 return await request(line.client)
             except Exception as foreign:
-                error = self._translate(foreign, line)
-            if attempt == REPEATS - 1:
+                error = self._translated(foreign, line)
+                if hung_up(foreign) or isinstance(error, SessionLostError):
+                    self._lose(line)
+            if isinstance(error, SignInNeededError):
+                if error.step_up:
+                    self._signing.step_up(error, operation)
+                elif refused:
+                    raise self._signing.refused() from None
+                refused = refused or not error.step_up
+            if attempt == REPEATS:
                 raise error from None
-            await self._mend(error, line, operation, repeatable=repeatable, signed_in=signed_in)
-            signed_in = signed_in or isinstance(error, SignInNeededError)
+            if isinstance(error, SignInNeededError):
+                await self._signing.done(error, seen)
+            elif not isinstance(error, SessionLostError):
+                await self._pause(error, attempt, repeatable=repeatable)
         raise AssertionError("unreachable")
 
-    async def _mend(
-        self,
-        error: MCPNotebookError,
-        line: Line,
-        operation: str,
-        *,
-        repeatable: bool,
-        signed_in: bool,
-    ) -> None:
-        """Does what makes a second try worth while, or raises the error of the first."""
-        if isinstance(error, SignInNeededError):
-            if error.step_up:
-                self._once_only(error, operation)
-            elif signed_in:
-                raise self._refused() from None
-            await self._signed_in(error)
-        elif isinstance(error, SessionLostError):
-            await self.reconnect(line)
-        elif isinstance(error, ConnectionFailedError) and (repeatable or not error.may_have_run):
-            await self._pause(error)
-        else:
+    async def _pause(self, error: MCPNotebookError, attempt: int, *, repeatable: bool) -> None:
+        """Waits before a call is sent again, or raises its error where it must not be."""
+        if not isinstance(error, ConnectionFailedError) or not faults.passes(error):
             raise error from None
-
-    async def _pause(self, error: ConnectionFailedError) -> None:
-        wait = error.retry_after if error.retry_after is not None else 0.3
-        if isinstance(error, RequestTimeoutError) or wait > self.limits.retry_after_seconds:
+        if error.may_have_run and not repeatable:
             raise error from None
-        await asyncio.sleep(wait)
+        await asyncio.sleep(self._wait_before(error, attempt))
 
-    def _once_only(self, need: SignInNeededError, operation: str) -> None:
-        """Refuses to offer the same permissions for the same operation over and over."""
-        challenge = need.challenge
-        wanted = frozenset((getattr(challenge, "scope", None) or "").split())
-        before = self._stepped_up.get((operation, wanted))
-        if before is not None and time.monotonic() - before < STEP_UP_PAUSE:
-            raise SignInError(
-                f"{self.server.name} still refuses {operation} for want of permissions "
-                f"({printable(' '.join(sorted(wanted)))}), though they were granted.",
-                hint="The account may lack the right; ask whoever runs the server.",
-            ) from None
-        self._stepped_up[operation, wanted] = time.monotonic()
+    def _wait_before(self, error: ConnectionFailedError, attempt: int) -> float:
+        wait = error.retry_after
+        if wait is not None and wait > self.limits.retry_after_seconds:
+            raise error from None
+        return PAUSE * 2 ** (attempt - 1) if wait is None else wait
+
+    def _translated(self, error: BaseException, line: Line | None) -> MCPNotebookError:
+        http = line.http if line is not None else None
+        return translated(error, self.server, http, self.limits)
 
     # -- signing in ---------------------------------------------------------------------------
 
-    async def _signed_in(self, need: SignInNeededError) -> None:
-        """Starts the server's one sign-in or joins it, and waits for its end."""
-        await asyncio.shield(self.start_sign_in(need))
+    def start_sign_in(self, *, register_again: bool = False) -> None:
+        """Starts a sign-in, unless one is under way, and connects when it has ended well.
 
-    def start_sign_in(
-        self, need: SignInNeededError | None = None, *, register_again: bool = False
-    ) -> asyncio.Task[Any]:
-        """Returns the task of the server's one sign-in, started if none is under way."""
-        if self.credentials is None:
-            raise need or SignInError(f"{self.server.name} is a local program: there is no sign-in.")
-        if self._signing is None or self._signing.done():
-            self.sign_in = SignIn(self.credentials, need=need, register_again=register_again)
-            self._signing = asyncio.get_running_loop().create_task(self.sign_in.run())
-            self._signing.add_done_callback(self._sign_in_ended)
-            self._changed.fire()
-        return self._signing
+        Args:
+            register_again: The client that is known is refused; another is registered.
 
-    def _sign_in_ended(self, task: asyncio.Task[Any]) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            task.exception()  # seen: those who wait for it get it, and nobody may wait any more
-        self._changed.fire()
+        Raises:
+            SignInError: The server is a local program.
+        """
+        self._signing.start(register_again=register_again).add_done_callback(self._signed_in)
 
-    def _refused(self) -> SignInError:
-        return SignInError(
-            f"{self.server.name} does not accept the sign-in it was just given.",
-            hint=f"See what it answers with: %mcp doctor {self.server.name}",
-        )
+    def _signed_in(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._stale.set()  # another account may have other tools
+            self.open()
 
-    # -- errors -------------------------------------------------------------------------------
+    async def sign_out(self) -> list[str]:
+        """Closes the connection, revokes the tokens (RFC 7009) and forgets them.
 
-    def _translate(self, error: BaseException, line: Line | None) -> MCPNotebookError:
-        """Returns our error for whatever the SDK raised."""
-        error = _leaf(error)
-        if isinstance(error, MCPNotebookError):
-            return error
-        name = self.server.name
-        if isinstance(error, MCPError):
-            http = line.http if line is not None else None
-            cause = http.cause(error) if http is not None else None
-            return cause or self._server_error(error)
-        if isinstance(error, ValidationError):
-            return ConnectionFailedError(
-                f"{name} sent an answer that does not follow the protocol.",
-                hint="Tell whoever runs the server; the session goes on.",
-                may_have_run=True,
-            )
-        if isinstance(error, FileNotFoundError) and self.server.transport == "stdio":
-            return ConnectionFailedError(
-                f"The program of {name} was not found: {self.server.command[0]}.",
-                hint="Is it installed, and on the PATH of this kernel?",
-            )
-        return ConnectionFailedError(
-            f"The connection to {name} broke: {type(error).__name__}.",
-            hint=f"Look into it with: %mcp doctor {name}",
-            may_have_run=True,
-        )
-
-    def _server_error(self, error: MCPError) -> MCPNotebookError:
-        name, text = self.server.name, printable(error.message)
-        if error.code == REQUEST_TIMEOUT:
-            return RequestTimeoutError(
-                f"{name} did not answer within {self.limits.call_seconds:g} s.",
-                hint="The call may still run on the server.",
-                may_have_run=True,
-            )
-        if error.code == METHOD_NOT_FOUND:
-            return ConnectionFailedError(f"{name} does not offer this: {text}.")
-        return ConnectionFailedError(f"{name} answered with an error: {text}", may_have_run=True)
+        Returns:
+            Sentences: what was revoked and what remains.
+        """
+        await self.close()
+        return [] if self.credentials is None else await self.credentials.sign_out()
 
 
-def _leaf(error: BaseException) -> BaseException:
-    """Picks the one exception that says what happened out of a group of them."""
-    while isinstance(error, BaseExceptionGroup):
-        ours = [item for item in error.exceptions if isinstance(item, MCPNotebookError)]
-        error = ours[0] if ours else error.exceptions[0]
-    return error
-
-
-def _again(error: MCPNotebookError) -> MCPNotebookError:
-    """Returns the error to be raised once more, without the traceback of the first time."""
-    return error.with_traceback(None)
+async def _first(event: asyncio.Event, seconds: float) -> None:
+    """Waits until the event is set, but for so many seconds at the most."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any, Self
 
 import httpx2
 from mcp import Client
@@ -16,16 +17,27 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Implementation
 
 from mcp_notebook._version import VERSION
-from mcp_notebook.servers import Server, expand
+from mcp_notebook.errors import ConnectionFailedError
+from mcp_notebook.redaction import clean_lines, redact
+from mcp_notebook.servers import Server, expand, request_headers
+from mcp_notebook.sse import sse_transport
 from mcp_notebook.transport import GuardedClient, Limits
 
+TAIL = 2000
+"""Characters of a program's last words that are shown."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """An open client and the HTTP client below it (None for stdio)."""
+    """An open client and the HTTP client below it (None for stdio).
+
+    Attributes:
+        over: Set when the line is no longer any good: the program ended, the stream closed.
+    """
 
     client: Client
     http: GuardedClient | None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
@@ -41,60 +53,147 @@ async def dial(
         callbacks: Handlers of `mcp.Client`, such as ``elicitation_callback``.
 
     Raises:
-        Exception: Whatever the SDK raises, exception groups included; `connection` translates.
+        Exception: Whatever the SDK raises, exception groups included; `translating` sorts it out.
     """
+    over = asyncio.Event()
     async with AsyncExitStack() as stack:
-        http = None
         if server.transport == "stdio":
-            transport: Any = stdio_client(_program(server), errlog=stack.enter_context(_errlog()))
+            http = None
+            errlog = stack.enter_context(_errlog())
+            client = _client(_Watched(_stdio(server, errlog), over), limits, callbacks)
+            await _start(stack, client, server, errlog, over, limits.open_seconds)
         else:
-            headers = {name: expand(value, os.environ) for name, value in server.headers.items()}
-            http = await stack.enter_async_context(
-                GuardedClient(
-                    server.url, auth=auth, headers=headers, limits=limits, insecure=server.insecure
-                )
-            )
-            transport = _web_transport(server, http, limits)
-        client = Client(
-            transport,
-            client_info=Implementation(name="mcp_notebook", version=VERSION),
-            mode="auto",
-            **callbacks,
-        )
-        if http is None:
-            await stack.enter_async_context(client)
-        else:
+            http = await stack.enter_async_context(_http(server, auth, limits))
             with http.opening():
-                await stack.enter_async_context(client)
+                client = _client(_web_transport(server, http, over), limits, callbacks)
+                async with asyncio.timeout(limits.open_seconds):
+                    await stack.enter_async_context(client)
         # The SDK would run the server's regular expressions on the server's data under the GIL,
         # where neither a timeout nor Stop reaches it. Results are taken as they are.
         client.session.validate_tool_result = _accept  # type: ignore[method-assign]
-        yield Line(client, http)
+        yield Line(client, http, over)
 
 
-async def _accept(name: str, result: CallToolResult) -> None:
+def _client(transport: Any, limits: Limits, callbacks: dict[str, Any]) -> Client:
+    return Client(
+        transport,
+        client_info=Implementation(name="mcp_notebook", version=VERSION),
+        mode="auto",
+        read_timeout_seconds=limits.call_seconds,
+        **callbacks,
+    )
+
+
+async def _accept(name: str, result: CallToolResult) -> None:  # noqa: ARG001 -- the SDK's names
     return None
 
 
-def _web_transport(server: Server, http: GuardedClient, limits: Limits) -> Any:
+def _http(server: Server, auth: httpx2.Auth | None, limits: Limits) -> GuardedClient:
+    return GuardedClient(
+        server.url,
+        auth=auth,
+        headers=request_headers(server, os.environ),
+        limits=limits,
+        insecure=server.insecure,
+        name=server.name,
+        answers_elsewhere=server.transport == "sse",
+    )
+
+
+def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> Any:
     if server.transport == "sse":
-        from mcp.client.sse import sse_client
-
-        return sse_client(server.url, httpx_client_factory=lambda **_: http)
+        return _Watched(sse_transport(server.url, http), over)
     return streamable_http_client(
-        server.url, http_client=http, max_sse_event_size=limits.event_bytes
+        server.url, http_client=http, max_sse_event_size=http.bounds.event_bytes
     )
 
 
-def _program(server: Server) -> StdioServerParameters:
-    return StdioServerParameters(
-        command=server.command[0],
-        args=list(server.command[1:]),
-        env={name: expand(value, os.environ) for name, value in server.env.items()} or None,
-        cwd=server.cwd,
+# -- programs on this machine -----------------------------------------------------------------
+
+
+def _stdio(server: Server, errlog: IO[str]) -> Any:
+    return stdio_client(
+        StdioServerParameters(
+            command=server.command[0],
+            args=list(server.command[1:]),
+            env={name: expand(value, os.environ) for name, value in server.env.items()} or None,
+            cwd=server.cwd,
+        ),
+        errlog=errlog,  # type: ignore[arg-type]
     )
 
 
-def _errlog() -> Any:
+async def _start(
+    stack: AsyncExitStack,
+    client: Client,
+    server: Server,
+    errlog: IO[str],
+    over: asyncio.Event,
+    seconds: float,
+) -> None:
+    """Starts a program and opens the client to it, and tells what it said if it ends at once."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stack.enter_async_context(client)
+    except Exception:
+        if over.is_set():
+            raise _ended(server, errlog) from None
+        raise
+
+
+def _ended(server: Server, errlog: IO[str]) -> ConnectionFailedError:
+    size = errlog.seek(0, os.SEEK_END)
+    errlog.seek(max(0, size - 4 * TAIL))
+    words = clean_lines(redact(errlog.read()))[-TAIL:].strip()
+    return ConnectionFailedError(
+        f"The program of {server.name} ended before it answered.",
+        hint=f"Its last words: {words}" if words else "It said nothing. Does it start in a shell?",
+    )
+
+
+def _errlog() -> IO[str]:
     # Jupyter's sys.stderr has no file descriptor, which a subprocess needs.
     return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
+class _Watched:
+    """A transport that tells when what it reads has come to its end."""
+
+    def __init__(self, transport: AbstractAsyncContextManager[Any], over: asyncio.Event) -> None:
+        self._transport = transport
+        self._over = over
+
+    async def __aenter__(self) -> tuple[Any, Any]:
+        read, write = await self._transport.__aenter__()
+        return _WatchedStream(read, self._over), write
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._transport.__aexit__(*raised)
+
+
+class _WatchedStream:
+    def __init__(self, stream: Any, over: asyncio.Event) -> None:
+        self._stream = stream
+        self._over = over
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._stream.__anext__()
+        except Exception:  # its end, or closed under the reader
+            self._over.set()
+            raise
+
+    async def receive(self) -> Any:
+        return await self._stream.receive()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self.aclose()

@@ -3,8 +3,9 @@
     MCPNotebookError
     ├── CommandError                 a %mcp line that cannot be understood
     ├── ServerConfigError            a server that is unknown, or described wrongly
-    ├── ConnectionFailedError        (ConnectionError) the server could not be reached, or the call got lost
+    ├── ConnectionFailedError        (ConnectionError) the server was not reached, or the call got lost
     │   └── RequestTimeoutError      (TimeoutError) the server did not answer in time
+    ├── ServerError                  the server answered a request with an error of the protocol
     ├── SignInError                  signing in did not work
     │   ├── SignInNeededError        a person has to sign in, and nobody is doing so
     │   ├── SignInDeniedError        the person, or the authorization server, said no
@@ -82,6 +83,18 @@ class ConnectionFailedError(MCPNotebookError, ConnectionError):
 
 class RequestTimeoutError(ConnectionFailedError, TimeoutError):
     """The server did not answer in time; the call may have run."""
+
+
+class ServerError(MCPNotebookError):
+    """The server answered a request with an error: it does not know the tool, say.
+
+    Attributes:
+        code: The JSON-RPC error code (JSON-RPC 2.0 §5.1).
+    """
+
+    def __init__(self, message: str, *, hint: str = "", code: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class SignInError(MCPNotebookError):

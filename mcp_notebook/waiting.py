@@ -101,7 +101,10 @@ class Wait(Generic[T]):
         """
         try:
             with _stop_reaches_us():
-                if Wait.nested is not None and threading.current_thread() is threading.main_thread():
+                if (
+                    Wait.nested is not None
+                    and threading.current_thread() is threading.main_thread()
+                ):
                     Wait.nested(self._future, self._attend)
                 while not self._future.done():
                     self._woken.wait(TICK)
