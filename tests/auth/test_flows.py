@@ -294,6 +294,15 @@ async def test_a_port_that_is_taken_means_a_new_one_and_a_new_registration(autho
     assert authority.count("/register") == 2
 
 
+async def test_a_new_registration_does_not_cost_the_tokens_before_it_is_used(authority, tools):
+    credentials = credentials_of(tools)
+    first, _ = await signed_in(credentials)
+    with await occupying(urlsplit(first.redirect_uri).port), pytest.raises(SignInDeniedError):
+        await signed_in(credentials, "deny")
+    assert authority.count("/register") == 2
+    assert await credentials.load(fresh=True) == first
+
+
 async def test_a_taken_port_that_was_chosen_is_named(authority, tools):
     authority.add_client("ours")
     with socket.create_server(("127.0.0.1", 0)) as squatter:

@@ -9,12 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mcp_notebook.auth import sign_in as module
+from mcp_notebook.auth.metadata import Challenge
 from mcp_notebook.auth.sign_in import SignIn, SignInState
-from mcp_notebook.auth.stores import MemoryStore
+from mcp_notebook.auth.stores import FileStore
 from mcp_notebook.errors import (
     SignInDeniedError,
     SignInError,
     SignInExpiredError,
+    SignInNeededError,
 )
 from tests.auth.signing import credentials_of, final_address, link, running, signed_in, until
 from tests.peers import visit
@@ -171,18 +173,15 @@ async def test_two_sign_ins_at_once_keep_apart(authority, tools):
     assert (await first).access_token != (await second).access_token
 
 
-async def test_a_second_kernel_adopts_the_sign_in_of_the_first(authority, tools, monkeypatch):
+async def test_a_second_kernel_adopts_the_sign_in_of_the_first(
+    authority, tools, monkeypatch, private_home
+):
     monkeypatch.setattr(module, "LOOK_AT_STORE", 0.02)
-    store = MemoryStore()
-    credentials = credentials_of(tools, store)
-    waiting = SignIn(credentials)
+    first, second = (credentials_of(tools, FileStore(private_home / "tokens")) for _ in range(2))
+    waiting = SignIn(second)
     async with running(waiting) as task:
-        url = await link(waiting)
-        # The other kernel's write is seen without the marker that a shared store has.
-        monkeypatch.setattr(
-            credentials, "load", lambda **_: type(credentials).load(credentials, fresh=True)
-        )
-        record, _ = await signed_in(credentials_of(tools, store))
+        await link(waiting)
+        record, _ = await signed_in(first)
         async with asyncio.timeout(5):
             assert (await task).access_token == record.access_token
     standing = waiting.standing()
@@ -190,7 +189,23 @@ async def test_a_second_kernel_adopts_the_sign_in_of_the_first(authority, tools,
     assert any("nother notebook" in note for note in standing.notes)
     assert waiting.url is None
     assert authority.count("/token") == 1
-    assert url
+
+
+async def test_a_sign_in_of_another_kernel_that_grants_too_little_is_not_adopted(
+    tools, monkeypatch, private_home
+):
+    monkeypatch.setattr(module, "LOOK_AT_STORE", 0.02)
+    first, second = (credentials_of(tools, FileStore(private_home / "tokens")) for _ in range(2))
+    await signed_in(first)
+    challenge = Challenge(error="insufficient_scope", scope="admin")
+    waiting = SignIn(second, need=SignInNeededError("more", challenge=challenge, step_up=True))
+    async with running(waiting) as task:
+        url = await link(waiting)
+        await signed_in(first)
+        await asyncio.wait([task], timeout=0.2)
+        assert waiting.standing().state is SignInState.WAITING
+        await asyncio.to_thread(visit, url)
+        assert "admin" in (await task).scope
 
 
 async def test_the_address_of_a_browser_elsewhere_can_be_pasted_from_any_thread(authority, tools):
