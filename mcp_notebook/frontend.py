@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class FrontEnd:
     """Nobody is there. A front end overrides what it can do."""
 
+    def show(self, session: Session) -> None:
+        """Displays a session and what it waits for."""
+        print(repr(session))  # noqa: T201 - a front end's job is to show
+
     def look(self, session: Session) -> None:
         """Shows what a waiting call needs a person for; called at every tick of a wait.
 

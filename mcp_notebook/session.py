@@ -36,12 +36,13 @@ class Session:
     Attributes:
         connection: The live connection; its coroutines run on the background loop only.
         tools: The server's tools, by attribute, by item, in a loop.
+        front_end: Whoever shows things to the person.
     """
 
     def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
         self.connection = connection
         self.tools = Tools(self)
-        self._front_end = front_end
+        self.front_end = front_end
 
     @property
     def name(self) -> str:
@@ -107,7 +108,7 @@ class Session:
         return Wait(work, look=self._look)
 
     def _look(self) -> None:
-        self._front_end.look(self)
+        self.front_end.look(self)
 
     def _look_until(self, end: float, timeout: float) -> None:
         if time.monotonic() >= end:
@@ -116,8 +117,8 @@ class Session:
                 hint="The session goes on; wait again, or look at it with: %mcp status",
             )
         # Who names a time limit has chosen to wait, whether or not somebody can be asked.
-        if type(self._front_end) is not FrontEnd:
-            self._front_end.look(self)
+        if type(self.front_end) is not FrontEnd:
+            self.front_end.look(self)
 
     # -- ending -------------------------------------------------------------------------------
 
@@ -131,14 +132,7 @@ class Session:
         Returns:
             Sentences: what was revoked, and what remains at the provider.
         """
-        return Wait(self._sign_out()).result()
-
-    async def _sign_out(self) -> list[str]:
-        try:
-            credentials = self.connection.credentials
-            return await credentials.sign_out() if credentials is not None else []
-        finally:
-            await self.connection.close()
+        return Wait(self.connection.sign_out()).result()
 
     def __enter__(self) -> Self:
         return self.wait()
@@ -153,6 +147,9 @@ class Session:
             self.disconnect()
 
     # -- being shown --------------------------------------------------------------------------
+
+    def _ipython_display_(self) -> None:
+        self.front_end.show(self)
 
     def __repr__(self) -> str:
         where = self.url or "a program on this machine"

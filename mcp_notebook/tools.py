@@ -121,7 +121,8 @@ class Tool:
     def __signature__(self) -> inspect.Signature:
         tool = self._definition()
         if tool is None:
-            return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)])
+            anything = inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)
+            return inspect.Signature([anything])
         return Parameters.of(tool.name, tool.input_schema).signature
 
     @property
@@ -188,14 +189,12 @@ class Tools:
     def __getitem__(self, name: str) -> Tool:
         if not isinstance(name, str):
             raise ToolError(
-                "A tool is looked up by its name.", hint=f"For instance: {next(iter(self._names()))!r}"
+                "A tool is looked up by its name.",
+                hint=f"See what there is with: %mcp tools {self._session.name}",
             )
         if self._find(name) is None and self._session.is_settled:
             raise self._unknown(name)
         return Tool(self._session, name)
-
-    def _names(self) -> list[str]:
-        return list(dict.fromkeys(tool.name for tool in self._listing())) or ["name"]
 
     def __iter__(self) -> Iterator[Tool]:
         self._session.wait()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcp_notebook import catalog
+from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.tokens import open_keeper
 from mcp_notebook.background import background
 from mcp_notebook.connection import Connection
@@ -55,6 +56,12 @@ class Workspace:
         self.sessions: dict[str, Session] = {}
         self._demo: DemoServer | None = None
         background().at_exit(self._close)
+
+    def use(self, front_end: FrontEnd) -> None:
+        """Has another front end show things from now on, also for sessions that are open."""
+        self.front_end = front_end
+        for session in self.sessions.values():
+            session.front_end = front_end
 
     def server(self, name: str) -> Server:
         """Returns the server of that name: from the book, else a well-known one.
@@ -161,12 +168,15 @@ class Workspace:
             del self.sessions[DEMO]
         return server
 
+    def keep_secret(self, server: Server, secret: str) -> None:
+        """Keeps the secret of a client that was registered by hand, for the sign-in to come."""
+        Wait(Credentials(server, self.keeper).keep_secret(secret)).result()
+
     def stop_demo(self) -> None:
         """Ends the demo server, if it runs."""
         if self._demo is not None:
             self._demo.stop()
             self._demo = None
-
 
     async def _close(self) -> None:
         for session in list(self.sessions.values()):
@@ -182,7 +192,7 @@ async def _open(connection: Connection) -> None:
 
 
 async def _sign_in(connection: Connection, register_again: bool) -> None:  # noqa: FBT001
-    connection.sign_in_anew(register_again=register_again)
+    connection.start_sign_in(register_again=register_again)
 
 
 _current: tuple[int, Workspace] | None = None

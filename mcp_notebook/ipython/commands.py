@@ -1,0 +1,314 @@
+"""What each ``%mcp`` command does in a cell: one match over the commands, a `Page` or an object.
+
+A command returns what the cell shows. Everything it needs a person for (a masked prompt) happens
+here, in the person's thread.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mcp_notebook import catalog, command, html, importing, rendering, trust
+from mcp_notebook.errors import CommandError, ServerConfigError
+from mcp_notebook.html import Html
+from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
+from mcp_notebook.ipython.view import place_of
+from mcp_notebook.servers import Server
+from mcp_notebook.session import Session
+from mcp_notebook.signature import Parameters
+from mcp_notebook.status import Status
+from mcp_notebook.waiting import Wait
+from mcp_notebook.workspace import DEMO, Workspace
+
+if TYPE_CHECKING:
+    from mcp_notebook.results import ToolResult
+    from mcp_notebook.tools import Tools
+
+
+class Page:
+    """Something to read: as text in a terminal, as HTML in a notebook."""
+
+    def __init__(self, text: str, markup: Html | None = None) -> None:
+        self._text = text
+        self._markup = markup if markup is not None else html.tag("pre", text)
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": self._text, "text/html": html.output(self._markup)}
+
+
+class Commands:
+    """Carries out commands for one shell.
+
+    Attributes:
+        workspace: The servers and sessions.
+        front_end: Whoever shows sessions.
+    """
+
+    def __init__(self, shell: Any, workspace: Workspace, front_end: InteractiveFrontEnd) -> None:
+        self._shell = shell
+        self.workspace = workspace
+        self.front_end = front_end
+
+    def run(self, line: str, cell: str | None = None) -> object:  # noqa: C901 - a flat table
+        """Carries out one line (and cell) and returns what the cell is to show.
+
+        Raises:
+            MCPNotebookError: What went wrong, with what to do about it.
+        """
+        wanted = command.parse(line, cell)
+        match wanted:
+            case command.Add():
+                return self._add(wanted)
+            case command.AddMany():
+                return self._add_many(wanted)
+            case command.Import():
+                return self._import(wanted)
+            case command.List():
+                return self._list()
+            case command.Status():
+                return self._status()
+            case command.Trust(name):
+                return self._trust(name)
+            case command.Remove(name):
+                return _sentences(f"{name} is forgotten.", self.workspace.remove(name))
+            case command.Connect(name, variable, account):
+                return self._connect(name, variable, account)
+            case command.Tools(name):
+                return self._tools(name)
+            case command.Call():
+                return self._call(wanted)
+            case command.Disconnect(name):
+                self.workspace.disconnect(name)
+                return Page(f"{name} is disconnected. Its sign-in is kept.")
+            case command.SignIn(name, register_again):
+                return self._shown(self.workspace.sign_in(name, register_again=register_again))
+            case command.SignOut(name):
+                return _sentences(f"Signed out of {name}.", self.workspace.sign_out(name))
+            case command.Store(place):
+                return self._store(place)
+            case command.Doctor(name):
+                return self._doctor(name)
+            case command.Demo(stop):
+                return self._stop_demo() if stop else self._demo()
+            case command.Help(topic):
+                return Page(command.help_text(topic))
+
+    # -- servers ------------------------------------------------------------------------------
+
+    def _add(self, wanted: command.Add) -> Page:
+        server = wanted.server
+        secret = self._ask_secret(server) if wanted.ask_secret else None
+        how = self.workspace.book.add(server, replace=wanted.replace)
+        if secret is not None:
+            self.workspace.keep_secret(server, secret)
+        return _added([(server, how)], (catalog.about(server.name),))
+
+    def _ask_secret(self, server: Server) -> str:
+        if not server.oauth.client_id:
+            raise CommandError(
+                "--client-secret needs the --client-id it belongs to.",
+                hint=f"%mcp add {server.name} {server.url} --client-id ID --client-secret",
+            )
+        secret = getpass.getpass(f"Client secret of {server.name} (not shown, not saved here): ")
+        if not secret.strip():
+            raise CommandError("No client secret was given; nothing was added.")
+        return secret.strip()
+
+    def _add_many(self, wanted: command.AddMany) -> Page:
+        added = [
+            (server, self.workspace.book.add(server, replace=wanted.replace))
+            for server in wanted.servers
+        ]
+        return _added(added, wanted.notes)
+
+    def _import(self, wanted: command.Import) -> Page:
+        found = importing.find(wanted.source)
+        if not found:
+            return Page(f"No servers were found in {wanted.source}.")
+        if not wanted.names and not wanted.everything:
+            return Page(
+                f"{importing.preview(found)}\n\nNothing was taken or started. Take some with: "
+                f"%mcp import {wanted.source} NAME …, all with --all"
+            )
+        missing = set(wanted.names) - {item.name for item in found}
+        if missing:
+            raise ServerConfigError(
+                f"{wanted.source} has no server {min(missing)!r}.",
+                hint=f"See what it has with: %mcp import {wanted.source}",
+            )
+        chosen = [item for item in found if wanted.everything or item.name in wanted.names]
+        usable = [item for item in chosen if item.server is not None or not wanted.everything]
+        added = [
+            (server, self.workspace.book.add(server, replace=wanted.replace))
+            for server in [item.use() for item in usable]
+        ]
+        left_out = [
+            f"{item.name} was left out: {item.problem.message}"
+            for item in chosen
+            if item.problem is not None
+        ]
+        return _added(added, tuple(left_out))
+
+    def _trust(self, name: str) -> Page:
+        server = self.workspace.server(name)
+        if server.transport != "stdio":
+            return Page(f"{name} is contacted over the network; it starts no program here.")
+        self.workspace.trusted.trust(server)
+        return Page(f"{name} may be started from now on:\n{trust.launch(server)}")
+
+    # -- how it stands ------------------------------------------------------------------------
+
+    def _list(self) -> Page:
+        book = self.workspace.book
+        known = {server.name: server for server in book.all()}
+        for session in self.workspace.sessions.values():
+            known.setdefault(session.name, session.connection.server)
+        if not known:
+            return Page(
+                "No servers yet. Try one on this machine with %mcp demo, or add one:\n"
+                "%mcp add NAME URL\nHelp: %mcp help"
+            )
+        rows = [
+            [name, server.url or " ".join(server.command), self._stands(name)]
+            for name, server in known.items()
+        ]
+        notes = "\n".join(book.problems())
+        return _table(["server", "address", "stands"], rows, notes)
+
+    def _stands(self, name: str) -> str:
+        session = self.workspace.sessions.get(name)
+        if session is None or session.status is Status.DISCONNECTED:
+            return "not connected"
+        variable = self.front_end.variables.get(name)
+        return session.summary() + (f" as {variable}" if variable not in {None, name} else "")
+
+    def _status(self) -> Page:
+        rows = [
+            [name, self._stands(name), self._protocol(session)]
+            for name, session in self.workspace.sessions.items()
+        ]
+        store = str(self.workspace.keeper.describe())
+        if not rows:
+            return Page(f"No server is connected in this kernel.\n{store}")
+        return _table(["session", "stands", "protocol"], rows, store)
+
+    def _protocol(self, session: Session) -> str:
+        client = session.connection.client
+        return client.protocol_version if client is not None else ""
+
+    def _store(self, place: command.StoreKind | None) -> Page:
+        keeper = self.workspace.keeper
+        work = keeper.probe() if place is None else keeper.change_store(place)
+        return Page(str(Wait(work).result()))
+
+    def _doctor(self, name: str) -> Page:
+        from mcp_notebook.auth.doctor import examine
+
+        session = self.workspace.session(name)
+        server, credentials = session.connection.server, session.connection.credentials
+        if credentials is None:
+            raise ServerConfigError(
+                f"{name} is a program on this machine; there is nothing to sign in to.",
+                hint=f"See what it says when it starts: %mcp connect {name}",
+            )
+        report = Wait(examine(server, credentials)).result()
+        rows = [
+            [
+                "✗" if step.problem else "✓",
+                f"{step.what} ({step.rfc})" if step.rfc else step.what,
+                " ".join(str(i) for i in (step.method, step.address, step.status) if i),
+                "\n".join(line for line in (step.found, step.problem, step.fix) if line),
+            ]
+            for step in report.steps
+        ]
+        verdict = "\n".join(line for line in (report.verdict, report.fix) if line)
+        grid = html.table(["", "step", "asked", "found"], rows, caption=f"{name}: {verdict}")
+        return Page(report.text, grid)
+
+    # -- sessions -----------------------------------------------------------------------------
+
+    def _connect(self, name: str, variable: str, account: str | None) -> Session:
+        session = self.workspace.connect(name, account=account)
+        self._shell.user_ns[variable] = session
+        self.front_end.opened(session, variable)
+        return session
+
+    def _shown(self, session: Session) -> Session:
+        self.front_end.opened(session, self.front_end.variables.get(session.name, session.name))
+        return session
+
+    def _session(self, name: str) -> Session:
+        """Returns a connected session, by its name or by the variable it is in."""
+        for known, variable in self.front_end.variables.items():
+            if variable == name and name not in self.workspace.sessions:
+                name = known
+        return self.workspace.connect(name)
+
+    def _tools(self, name: str) -> Tools:
+        session = self._session(name)
+        session.wait()
+        return session.tools
+
+    def _call(self, wanted: command.Call) -> ToolResult | None:
+        session = self._session(wanted.name).wait()
+        tool = session.tools[wanted.tool]
+        parameters = Parameters.of(tool.name, tool.input_schema)
+        given: Mapping[str, Any] = {**(wanted.body or {}), **parameters.from_text(wanted.pairs)}
+        result = tool(**given)
+        if wanted.out is None:
+            return result
+        self._shell.user_ns[wanted.out] = result
+        return None
+
+    # -- the demo -----------------------------------------------------------------------------
+
+    def _demo(self) -> Page:
+        server = self.workspace.demo()
+        return Page(
+            f"The demo server runs at {server.url} and is known as {DEMO!r}.\n"
+            f"Next: %mcp connect {DEMO}",
+            html.join(
+                [
+                    html.tag("div", f"The demo server runs at {server.url}."),
+                    html.tag("div", "Next: ", html.tag("code", f"%mcp connect {DEMO}")),
+                ]
+            ),
+        )
+
+    def _stop_demo(self) -> Page:
+        self.workspace.stop_demo()
+        return Page("The demo server has ended.")
+
+
+def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
+    lines = []
+    for server, how in added:
+        what = {"added": "is remembered", "changed": "is changed", "same": "was known already"}[how]
+        place = place_of(server.url)
+        lines.append(f"{server.name} ({place}) {what}.")
+    lines += [note for note in notes if note]
+    if len(added) == 1:
+        server = added[0][0]
+        if server.transport == "stdio":
+            lines += [trust.launch(server), f"To allow that: %mcp trust {server.name}"]
+        lines.append(f"Next: %mcp connect {server.name}")
+    text = "\n".join(lines)
+    return Page(text, html.join([html.tag("div", line) for line in lines]))
+
+
+def _sentences(first: str, rest: Sequence[str]) -> Page:
+    lines = [first, *rest]
+    return Page("\n".join(lines), html.join([html.tag("div", line) for line in lines]))
+
+
+def _table(headers: list[str], rows: list[list[str]], note: str) -> Page:
+    text = rendering.text_table(headers, rows)
+    if note:
+        text = f"{text}\n\n{note}"
+    below = html.join([html.remark(line) for line in note.splitlines()])
+    return Page(text, html.join([html.table(headers, rows), below]))

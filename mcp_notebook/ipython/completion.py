@@ -1,0 +1,89 @@
+"""Tab after ``%mcp``: commands, servers, tools, arguments and their listed values.
+
+A matcher of IPython's completer (API version 2); what could stand at the cursor is found by
+`completing`, which is pure. Nothing here asks a server: only what is known already is offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from mcp_notebook import completing
+from mcp_notebook.signature import Parameters
+
+if TYPE_CHECKING:
+    import mcp_types
+
+    from mcp_notebook.ipython.magics import MCPMagics
+
+IDENTIFIER = "mcp_notebook"
+
+
+class _Known:
+    """The names a completion may offer."""
+
+    def __init__(self, magics: MCPMagics | None) -> None:
+        self._magics = magics
+
+    def servers(self) -> Iterable[str]:
+        if self._magics is None:
+            return []
+        space = self._magics.commands.workspace
+        known = [server.name for server in space.book.all()]
+        return dict.fromkeys([*known, *space.sessions])
+
+    def _tools(self, server: str) -> list[mcp_types.Tool]:
+        if self._magics is None:
+            return []
+        session = self._magics.commands.workspace.sessions.get(server)
+        return session.connection.tools if session is not None else []
+
+    def tools(self, server: str) -> Iterable[str]:
+        return [tool.name for tool in self._tools(server)]
+
+    def _parameters(self, server: str, tool: str) -> Parameters | None:
+        found = next((known for known in self._tools(server) if known.name == tool), None)
+        return Parameters.of(found.name, found.input_schema) if found is not None else None
+
+    def arguments(self, server: str, tool: str) -> Iterable[str]:
+        parameters = self._parameters(server, tool)
+        return parameters.all if parameters is not None else []
+
+    def values(self, server: str, tool: str, argument: str) -> Iterable[str]:
+        parameters = self._parameters(server, tool)
+        return parameters.values(argument) if parameters is not None else []
+
+
+def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
+    """Adds the matcher to the shell's completer."""
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
+    @context_matcher(identifier=IDENTIFIER, priority=1000)  # type: ignore[untyped-decorator,unused-ignore]
+    def match(context: Any) -> dict[str, Any]:
+        before = context.line_with_cursor[: context.cursor_position]
+        found = completing.complete(before, _Known(magics()))
+        if found is None:
+            return {"completions": [], "suppress": False}
+        # What is replaced is the token as IPython cuts it, which may begin elsewhere than ours.
+        token_start = len(before) - len(context.token)
+        completions = []
+        for candidate in found.candidates:
+            if token_start >= found.start:
+                text = candidate[token_start - found.start :]
+            else:
+                text = before[token_start : found.start] + candidate
+            completions.append(SimpleCompletion(text=text, type="mcp"))
+        return {"completions": completions, "suppress": True}
+
+    unregister(shell)
+    shell.Completer.custom_matchers.append(match)
+
+
+def unregister(shell: Any) -> None:
+    """Takes the matcher away."""
+    shell.Completer.custom_matchers[:] = [
+        matcher
+        for matcher in shell.Completer.custom_matchers
+        if getattr(matcher, "matcher_identifier", None) != IDENTIFIER
+    ]

@@ -1,0 +1,165 @@
+"""The two front ends: a notebook with cards, a terminal with lines of text.
+
+Both run in the person's thread. A session is shown when it is displayed, at the end of the cell
+that opened it, and below a cell whose call has to wait for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from mcp_notebook.background import background
+from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.ipython.view import View, view_of
+from mcp_notebook.session import Session
+from mcp_notebook.status import Status
+from mcp_notebook.workspace import Workspace
+
+PATIENCE = 0.6
+"""Seconds a call waits in silence before the cell says what it waits for."""
+
+
+class InteractiveFrontEnd(FrontEnd):
+    """What a notebook and a terminal have in common.
+
+    Attributes:
+        variables: The Python variable each session was put into, by the session's name.
+    """
+
+    def __init__(self, shell: Any, workspace: Workspace) -> None:
+        self.shell = shell
+        self.workspace = workspace
+        self.variables: dict[str, str] = {}
+        self._opened: list[Session] = []
+
+    def view(self, session: Session) -> View:
+        """Returns how a session stands, in words."""
+        notice = self.workspace.keeper.notice() if session.status is Status.CONNECTED else ""
+        return view_of(session, variable=self.variables.get(session.name, ""), notice=notice)
+
+    def opened(self, session: Session, variable: str) -> None:
+        """Notes a session that a cell has opened; `after_cell` shows it if nothing else did."""
+        self.variables[session.name] = variable
+        self._opened.append(session)
+
+    def after_cell(self, *_: object) -> None:
+        """Shows the sessions this cell opened and did not show: their link has to be seen."""
+        waiting, self._opened = self._opened, []
+        for session in waiting:
+            self.show(session)
+
+    def shown(self, session: Session) -> None:
+        """Notes that a session has been shown."""
+        self._opened = [other for other in self._opened if other is not session]
+
+
+class NotebookFrontEnd(InteractiveFrontEnd):
+    """A kernel: cards made of widgets."""
+
+    def __init__(self, shell: Any, workspace: Workspace) -> None:
+        super().__init__(shell, workspace)
+        self._cards: dict[int, tuple[Session, Any]] = {}
+        self._told: tuple[object, object] | None = None
+        self._since = 0.0
+
+    def show(self, session: Session) -> None:
+        """Displays the session's card; it finishes itself."""
+        self.shown(session)
+        card = self._card(session)
+        self._told = (self._cell(), session.connection.sign_in)
+        self._display(card)
+        background().post(card.follow)
+
+    def look(self, session: Session) -> None:
+        """Shows the card below a cell that has to wait for a person, once a cell and sign-in."""
+        if session.status is not Status.SIGNING_IN:
+            self._since = 0.0
+            return
+        if not self.attended():
+            super().look(session)
+            return
+        self._since = self._since or time.monotonic()
+        told = (self._cell(), session.connection.sign_in)
+        if self._told != told and time.monotonic() - self._since >= PATIENCE:
+            self._since = 0.0
+            self.show(session)
+
+    def attended(self) -> bool:
+        """Tells whether somebody can be asked: the front end of this cell takes input.
+
+        JupyterLab, Notebook, VS Code and Colab allow it in every request; nbclient and papermill
+        do not.
+        """
+        return bool(self._parent().get("content", {}).get("allow_stdin", True))
+
+    def _card(self, session: Session) -> Any:
+        from mcp_notebook.ipython.card import Card
+
+        known = self._cards.get(id(session))
+        if known is None:
+            card = Card(session, lambda: self.view(session), again=session.connection.open)
+            self._cards[id(session)] = known = (session, card)
+        return known[1]
+
+    def _display(self, card: Any) -> None:
+        from IPython.display import display
+
+        display(card)
+
+    def _cell(self) -> object:
+        return self._parent().get("header", {}).get("msg_id")
+
+    def _parent(self) -> dict[str, Any]:
+        kernel = getattr(self.shell, "kernel", None)
+        parent = kernel.get_parent("shell") if kernel is not None else None
+        return parent or {}
+
+
+class TerminalFrontEnd(InteractiveFrontEnd):
+    """Terminal IPython: two lines of text, and a line when it is done."""
+
+    def __init__(self, shell: Any, workspace: Workspace) -> None:
+        super().__init__(shell, workspace)
+        self._told: object = None
+
+    def show(self, session: Session) -> None:
+        """Prints how the session stands, with the link if there is one."""
+        self.shown(session)
+        view = self._settled(session)
+        print(view.plain)  # noqa: T201 - this is the terminal's display
+        if view.url:
+            self._told = session.connection.sign_in
+            self._print_link(session, view)
+
+    def look(self, session: Session) -> None:
+        """Prints the link of a sign-in a call waits for, unless it was printed already."""
+        sign_in = session.sign_in
+        if not sys.stdin.isatty():
+            super().look(session)
+            return
+        if sign_in is not None and sign_in.url and self._told is not sign_in:
+            self._told = sign_in
+            self._print_link(session, self.view(session))
+
+    def _print_link(self, session: Session, view: View) -> None:
+        lines = [f"  Open: {view.url}"]
+        if view.user_code:
+            lines.append(f"  and type {view.user_code} there.")
+        else:
+            lines.append(
+                "  Browser on another machine? Pass the address it ended on to "
+                f"{self.variables.get(session.name, session.name)}.sign_in.answer('…')"
+            )
+        print("\n".join(lines))  # noqa: T201
+
+    def _settled(self, session: Session) -> View:
+        """Waits a moment: most connections are made, or have their link, within a second."""
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            view = self.view(session)
+            if view.over or view.url:
+                return view
+            time.sleep(0.05)
+        return self.view(session)

@@ -1,0 +1,106 @@
+"""``%mcp`` and ``%%mcp``: registered on load, and nothing else imported until they are used.
+
+Loading costs a few milliseconds. The heavy libraries are then imported on a thread of their own,
+while the person types; whoever needs them sooner waits for the rest of the import only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+
+if TYPE_CHECKING:
+    from mcp_notebook.ipython.commands import Commands
+
+
+@magics_class
+class MCPMagics(Magics):
+    """The one magic."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self._commands: Commands | None = None
+
+    @no_var_expand
+    @line_cell_magic
+    def mcp(self, line: str, cell: str | None = None) -> object:
+        """MCP servers in this notebook.
+
+        %mcp demo                    a server on this machine to try it all with
+        %mcp add NAME URL            remember a server
+        %mcp connect NAME            a card offers the sign-in; the cell is done at once
+        NAME.tools.<Tab>             call a tool as a Python function
+        %mcp                         the servers you know, and how each stands
+        %mcp help [COMMAND]          everything else
+        """
+        return self.commands.run(line, cell)
+
+    @property
+    def commands(self) -> Commands:
+        """What carries out the commands; made on first use."""
+        if self._commands is None:
+            self._commands = self._make()
+        return self._commands
+
+    def _make(self) -> Commands:
+        from mcp_notebook.ipython import front_ends
+        from mcp_notebook.ipython.commands import Commands
+        from mcp_notebook.workspace import workspace
+
+        assert self.shell is not None
+        in_kernel = getattr(self.shell, "kernel", None) is not None
+        kind = front_ends.NotebookFrontEnd if in_kernel else front_ends.TerminalFrontEnd
+        space = workspace()
+        front_end = kind(self.shell, space)
+        space.use(front_end)
+        self.shell.events.register("post_run_cell", front_end.after_cell)
+        return Commands(self.shell, space, front_end)
+
+    def close(self) -> None:
+        """Takes back what was registered with the shell."""
+        assert self.shell is not None
+        if self._commands is not None:
+            after_cell = self._commands.front_end.after_cell
+            with contextlib.suppress(ValueError):
+                self.shell.events.unregister("post_run_cell", after_cell)
+
+
+_loaded: MCPMagics | None = None
+
+
+def load(shell: Any) -> None:
+    """Registers the magic and its completion; a second time does nothing."""
+    global _loaded
+    if _loaded is not None and _loaded.shell is shell:
+        return
+    from mcp_notebook.ipython import completion
+
+    _loaded = MCPMagics(shell)
+    shell.register_magics(_loaded)
+    completion.register(shell, lambda: _loaded)
+    threading.Thread(target=_warm_up, name="mcp-notebook imports", daemon=True).start()
+
+
+def unload(shell: Any) -> None:
+    """Takes the magic and its completion away."""
+    global _loaded
+    if _loaded is None:
+        return
+    from mcp_notebook.ipython import completion
+
+    completion.unregister(shell)
+    _loaded.close()
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("mcp", None)
+    _loaded = None
+
+
+def _warm_up() -> None:
+    # What is missing or broken is told when it is used, by the import there.
+    with contextlib.suppress(Exception):
+        import_module("mcp_notebook.ipython.commands")
+        import_module("mcp_notebook.results")
