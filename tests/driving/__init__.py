@@ -1,0 +1,1 @@
+"""Drives real kernels and a real JupyterLab, the way a person does."""
