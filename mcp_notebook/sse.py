@@ -42,7 +42,7 @@ async def sse_transport(url: str, http: GuardedClient) -> AsyncIterator[_Streams
     incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-    async with read, write, outgoing, http.stream("GET", url, headers=headers) as response:
+    async with incoming, read, write, outgoing, http.stream("GET", url, headers=headers) as response:
         await http.check_stream(response)
         events = aiter(httpx2.EventSource(response, max_event_size=http.bounds.event_bytes))
         endpoint = await _endpoint(url, events, http.name)
