@@ -363,6 +363,18 @@ async def test_the_port_can_be_bound_again_at_once_after_a_sign_in(callback):
     again.close()
 
 
+async def test_a_peer_that_never_closes_does_not_keep_the_port(callback):
+    reader, writer = await asyncio.open_connection("127.0.0.1", callback.port)
+    writer.write(request(callback, "/favicon.ico"))
+    await reader.readuntil(b"</html>")
+    callback.close()
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    again = await Callback.bind(server="notes", port=callback.port, path="/callback")
+    again.close()
+    writer.close()
+
+
 async def test_two_sign_ins_at_once_keep_their_answers_apart(callback):
     other = await Callback.bind(server="tasks", path="/callback")
     other.expect("the-other-state")
