@@ -104,9 +104,11 @@ class SilentKeyring(GoodKeyring):
     def __init__(self) -> None:
         super().__init__()
         self.unlocked = threading.Event()
+        self.reads_are_silent = True
 
     def get_password(self, service: str, username: str) -> str | None:
-        self.unlocked.wait(30)
+        if self.reads_are_silent:
+            self.unlocked.wait(30)
         return super().get_password(service, username)
 
     def set_password(self, service: str, username: str, password: str) -> None:

@@ -387,9 +387,11 @@ class TestSilence:
         assert await TokenKeeper().load("notes", resource=RESOURCE) is not None
         assert keeper.describe().problem == ""
 
+    @pytest.mark.parametrize("reads_are_silent", [True, False])
     async def test_a_write_that_ends_late_does_not_replace_the_one_after_it(
-        self, silent, impatient
+        self, silent, impatient, reads_are_silent
     ):
+        silent.reads_are_silent = reads_are_silent
         keeper = TokenKeeper()
         await keeper.save(a_record())
         silent.unlocked.clear()
@@ -533,7 +535,7 @@ class TestChoice:
         record = await one.save(a_record())
         assert await two.load("notes", resource=RESOURCE) == record
         await one.change_store("file")
-        assert await two.load("notes", resource=RESOURCE, fresh=True) == record
+        assert await two.load("notes", resource=RESOURCE) == record
         assert two.describe().kind == "file"
         await two.replace(record, after=record.generation)
         assert (await one.load("notes", resource=RESOURCE)).generation == 2
