@@ -108,13 +108,18 @@ class Connection:
         self.credentials = Credentials(server, keeper) if server.transport != "stdio" else None
         self._stale = asyncio.Event()
         handler = news.handler(self._stale.set, message_handler)
-        self._callbacks = {"message_handler": handler, **callbacks}
+        self._callbacks: dict[str, Any] = {"message_handler": handler, **callbacks}
         self._phase = Status.DISCONNECTED
+        self._greeted = False  # whether the server has greeted the client that is being entered
         self._line: Line | None = None
         self._owner: asyncio.Task[None] | None = None
         self._changed = Signal()
         self._leaving = asyncio.Event()
         self._signing = Signing(server, self.credentials, self._changed.fire)
+
+    def handle(self, **callbacks: Any) -> None:
+        """Names further handlers of `mcp.Client`, for the clients to come."""
+        self._callbacks.update(callbacks)
 
     # -- how it stands ------------------------------------------------------------------------
 
@@ -204,15 +209,18 @@ class Connection:
 
     async def _stay(self, leaving: asyncio.Event) -> None:
         """Enters clients one after another until told to leave or there is no hope."""
-        refused = failures = losses = 0
+        refused: set[bool] = set()
+        failures = losses = 0
         while not leaving.is_set():
             began, seen = time.monotonic(), self._signing.times
             try:
                 await self._hold(leaving)
             except SignInNeededError as need:
-                refused += 1
-                if refused > 1:
+                # Once for the greeting and once for the listing: a token that was good for the
+                # one may be void by the other (SEP-2352: the authorization server has changed).
+                if self._greeted in refused:
                     raise self._signing.refused() from None
+                refused.add(self._greeted)
                 await self._signing.done(need, seen)
             except ConnectionFailedError as error:
                 failures += 1
@@ -220,7 +228,7 @@ class Connection:
                     raise
                 await _first(leaving, self._wait_before(error, failures))
             else:
-                refused = failures = 0
+                refused, failures = set(), 0
                 losses = losses + 1 if time.monotonic() - began < STEADY else 1
                 if losses > LOSSES:
                     raise ConnectionFailedError(f"{self.server.name} breaks off every time.")
@@ -238,9 +246,10 @@ class Connection:
             # a slow authorization server would make it fall back to the older protocol.
             await self.credentials.current()
         line: Line | None = None
-        opened = False
+        opened = self._greeted = False
         try:
             async with dial(self.server, auth, limits=self.limits, **self._callbacks) as line:
+                self._greeted = True
                 self.tools = await self._list_tools(line)
                 if leaving.is_set():
                     return
