@@ -24,6 +24,7 @@ from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from mcp_notebook.background import Background, background
+from mcp_notebook.errors import MCPNotebookError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,6 +40,10 @@ def current_wait() -> Wait[Any] | None:
     return _current.get()
 
 
+class WaitOverError(Exception):
+    """Nobody waits any more: the work is done, or Stop was pressed."""
+
+
 class Wait(Generic[T]):
     """Work under way on the background loop, waited for by `result()` or by ``await``."""
 
@@ -50,6 +55,7 @@ class Wait(Generic[T]):
         work: Coroutine[Any, Any, T],
         *,
         look: Callable[[], None] | None = None,
+        at_end: Callable[[], None] | None = None,
         on: Background | None = None,
     ) -> None:
         """Starts the work.
@@ -57,11 +63,15 @@ class Wait(Generic[T]):
         Args:
             work: What to run on the background loop.
             look: Called in the waiting thread at every tick; may show things, must not block.
+            at_end: Called in the waiting thread once the wait is over, however it ended.
             on: The loop to use; the process's own by default.
         """
         self.asks_forms = False
         """Whether the waiter is a coroutine, so that widgets can be used while it waits."""
+        self.waited = False
+        """Whether somebody waits or has waited for it: nobody does after a mere start."""
         self._look = look
+        self._at_end = at_end or (lambda: None)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._woken = threading.Event()
         self._future = (on or background()).submit(self._run(work))
@@ -69,27 +79,40 @@ class Wait(Generic[T]):
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         _current.set(self)
-        return await work
+        try:
+            return await work
+        except MCPNotebookError as error:
+            # What it came of stays here: the chain may hold a secret in its frames, and an
+            # exception group in it makes IPython ignore `_render_traceback_`.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
 
     async def in_waiting_thread(self, job: Callable[[], R]) -> R:
         """Runs a function in the waiting thread and returns what it returns.
 
         To be awaited on the background loop. What the function raises is raised here.
+
+        Raises:
+            WaitOverError: The thread stopped waiting before or while it ran.
         """
         answer: concurrent.futures.Future[R] = concurrent.futures.Future()
 
         def run() -> None:
-            if not answer.set_running_or_notify_cancel():
+            if answer.done():
                 return
             try:
-                answer.set_result(job())
-            except BaseException as error:
-                answer.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
+                outcome = job()
+            except Exception as error:
+                _settle(answer, error=error)
+            except BaseException:  # Stop: a KeyboardInterrupt would end the background loop
+                _settle(answer, error=WaitOverError())
+                raise
+            else:
+                _settle(answer, outcome)
 
         self._jobs.put(run)
         self._woken.set()
+        self._future.add_done_callback(lambda _: _settle(answer, error=WaitOverError()))
         return await asyncio.wrap_future(answer)
 
     def result(self) -> T:
@@ -99,6 +122,7 @@ class Wait(Generic[T]):
             KeyboardInterrupt: Stop was pressed; the work is cancelled.
             Exception: Whatever the work raised.
         """
+        self.waited = True
         try:
             with _stop_reaches_us():
                 if (
@@ -113,13 +137,15 @@ class Wait(Generic[T]):
         except BaseException:
             self._future.cancel()
             raise
+        finally:
+            self._at_end()
         return self._future.result()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._awaited().__await__()
 
     async def _awaited(self) -> T:
-        self.asks_forms = True
+        self.asks_forms = self.waited = True
         ours = asyncio.wrap_future(self._future)
         try:
             while not ours.done():
@@ -128,6 +154,8 @@ class Wait(Generic[T]):
         except BaseException:
             self._future.cancel()
             raise
+        finally:
+            self._at_end()
         return ours.result()
 
     def _attend(self) -> None:
@@ -136,6 +164,19 @@ class Wait(Generic[T]):
         with contextlib.suppress(queue.Empty):
             while True:
                 self._jobs.get_nowait()()
+
+
+def _settle(
+    answer: concurrent.futures.Future[R],
+    outcome: R | None = None,
+    error: Exception | None = None,
+) -> None:
+    """Ends a future, unless it has ended: the asker may have given up, or the wait be over."""
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(outcome)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

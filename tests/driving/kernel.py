@@ -7,18 +7,23 @@ state of widgets), and hands every new link of a card to a `person`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import html
 import json
 import os
 import queue
 import re
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import AsyncKernelManager
+
+T = TypeVar("T")
 
 _LINK = re.compile(r'href="([^"]+)"')
 
@@ -81,34 +86,50 @@ class Notebook:
         self.people: list[threading.Thread] = []
         self._cells: dict[str, Cell] = {}
         self._seen = threading.Condition()
-        self._over = threading.Event()
-        self.manager = KernelManager(kernel_name=kernel_name)
-        self._env = {**os.environ, **(env or {})}
-        self.manager.start_kernel(env=self._env)
-        self._attach()
+        self._pumps: list[asyncio.Task[None]] = []
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the kernel
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        # Sockets of the file system: on TCP the kernel warns that it is not encrypted.
+        self.manager = AsyncKernelManager(kernel_name=kernel_name, transport="ipc")
+        self._do(self._begin({**os.environ, **(env or {})}))
 
-    def _attach(self) -> None:
-        self._over = threading.Event()
-        self.client = self.manager.blocking_client()
+    def _do(self, work: Coroutine[Any, Any, T], seconds: float = 90) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    async def _begin(self, env: dict[str, str]) -> None:
+        await self.manager.start_kernel(env=env, stdout=self._log, stderr=self._log)
+        await self._attach()
+
+    async def _attach(self) -> None:
+        self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
-        pumps = [self._pump_iopub, self._pump_stdin, self._pump_shell]
-        self._threads = [
-            threading.Thread(target=pump, args=(self.client, self._over), daemon=True)
-            for pump in pumps
+        await self.client.wait_for_ready(timeout=60)
+        channels: list[tuple[Callable[..., Awaitable[Any]], Callable[[Any], None]]] = [
+            (self.client.get_iopub_msg, self._take),
+            (self.client.get_stdin_msg, self._answer),
+            (self.client.get_shell_msg, self._note_reply),
         ]
-        for thread in self._threads:
-            thread.start()
+        self._pumps = [asyncio.create_task(self._pump(*channel)) for channel in channels]
+
+    async def _detach(self) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self.client.stop_channels()
 
     # -- cells --------------------------------------------------------------------------------
 
     def start(self, code: str, *, allow_stdin: bool = True) -> Cell:
         """Sends a cell and does not wait for it."""
         cell = Cell(code)
-        with self._seen:
-            sent = self.client.execute(code, allow_stdin=allow_stdin)
-            self._cells[sent] = cell
+        self._do(self._send(cell, allow_stdin=allow_stdin))
         return cell
+
+    async def _send(self, cell: Cell, *, allow_stdin: bool) -> None:
+        sent = self.client.execute(cell.code, allow_stdin=allow_stdin)
+        self._cells[sent] = cell
 
     def run(self, code: str, seconds: float = 60, *, allow_stdin: bool = True) -> Cell:
         """Runs a cell to its end."""
@@ -122,13 +143,16 @@ class Notebook:
 
     def interrupt(self) -> None:
         """Presses Stop."""
-        self.manager.interrupt_kernel()
+        self._do(self.manager.interrupt_kernel())
 
     def restart(self) -> None:
         """Restarts the kernel; what was shown stays in `links` and the cells."""
-        self._detach()
-        self.manager.restart_kernel(now=False)
-        self._attach()
+        self._do(self._begin_again())
+
+    async def _begin_again(self) -> None:
+        await self._detach()
+        await self.manager.restart_kernel(now=False)
+        await self._attach()
 
     def wait_for_link(self, count: int = 1, seconds: float = 30) -> str:
         """Waits until so many links have been offered, and returns the last of them."""
@@ -162,30 +186,41 @@ class Notebook:
         cells = [{"source": c.code, "outputs": c.outputs} for c in self._cells.values()]
         return json.dumps({"cells": cells, "widgets": self.widgets}, default=str)
 
+    def log(self) -> str:
+        """Returns what the kernel wrote to its own standard output and error."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def kill(self) -> None:
+        """Kills the kernel, as a power cut does."""
+        self._do(self.manager.signal_kernel(9))
+
     def close(self) -> None:
         """Ends the kernel."""
         for thread in self.people:
             thread.join(10)
-        self._detach()
-        self.manager.shutdown_kernel(now=False)
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+        self._log.close()
 
-    def _detach(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(5)
-        self.client.stop_channels()
+    async def _end(self) -> None:
+        await self._detach()
+        await self.manager.shutdown_kernel(now=False)
+        self.manager.context.destroy(linger=0)
 
-    # -- messages -----------------------------------------------------------------------------
+    # -- messages, on the loop's thread -------------------------------------------------------
 
-    def _pump_iopub(self, client: Any, over: threading.Event) -> None:
-        while not over.is_set():
-            try:
-                message = client.get_iopub_msg(timeout=0.2)
-            except queue.Empty:
-                continue
-            with self._seen:
-                self._take(message)
-                self._seen.notify_all()
+    async def _pump(
+        self, receive: Callable[..., Awaitable[Any]], take: Callable[[Any], None]
+    ) -> None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                message = await receive(timeout=5)
+                with self._seen:
+                    take(message)
+                    self._seen.notify_all()
 
     def _take(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]
@@ -213,25 +248,15 @@ class Notebook:
                 self.people.append(person)
                 person.start()
 
-    def _pump_stdin(self, client: Any, over: threading.Event) -> None:
-        while not over.is_set():
-            try:
-                message = client.get_stdin_msg(timeout=0.2)
-            except queue.Empty:
-                continue
-            content = message["content"]
-            if message["msg_type"] == "input_request" and self.answers is not None:
-                client.input(self.answers(content["prompt"], content["password"]))
+    def _answer(self, message: dict[str, Any]) -> None:
+        content = message["content"]
+        if message["msg_type"] == "input_request" and self.answers is not None:
+            self.client.input(self.answers(content["prompt"], content["password"]))
 
-    def _pump_shell(self, client: Any, over: threading.Event) -> None:
-        while not over.is_set():
-            try:
-                message = client.get_shell_msg(timeout=0.2)
-            except queue.Empty:
-                continue
-            cell = self._cells.get(message["parent_header"].get("msg_id", ""))
-            if cell is not None:
-                cell.reply = message["content"]
+    def _note_reply(self, message: dict[str, Any]) -> None:
+        cell = self._cells.get(message["parent_header"].get("msg_id", ""))
+        if cell is not None:
+            cell.reply = message["content"]
 
 
 @contextmanager
