@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_notebook._version import VERSION as __version__
 from mcp_notebook.errors import (
+    AnswerError,
     AuthorizationServerError,
     CommandError,
     ConnectionFailedError,
@@ -30,16 +31,19 @@ from mcp_notebook.errors import (
 )
 
 if TYPE_CHECKING:
+    from mcp_notebook.questions import Question, accept_defaults
     from mcp_notebook.results import ToolResult
     from mcp_notebook.session import Session
     from mcp_notebook.status import Status
     from mcp_notebook.tools import Tool, Tools
 
 __all__ = [
+    "AnswerError",
     "AuthorizationServerError",
     "CommandError",
     "ConnectionFailedError",
     "MCPNotebookError",
+    "Question",
     "RequestTimeoutError",
     "ServerConfigError",
     "Session",
@@ -57,17 +61,20 @@ __all__ = [
     "Tools",
     "UnknownToolError",
     "__version__",
+    "accept_defaults",
     "connect",
     "load_ipython_extension",
     "unload_ipython_extension",
 ]
 
 _ROOMS = {
+    "Question": "questions",
     "Session": "session",
     "Status": "status",
     "Tool": "tools",
     "ToolResult": "results",
     "Tools": "tools",
+    "accept_defaults": "questions",
 }
 
 

@@ -15,6 +15,7 @@
     └── ToolError
         ├── UnknownToolError         (AttributeError, KeyError) no such tool
         ├── ToolArgumentError        (TypeError) the arguments do not fit the tool; nothing was sent
+        ├── AnswerError              (ValueError) an answer does not fit what the server asked
         └── ToolFailedError          the tool ran and answered with an error
 
 Errors are values with facts as attributes; the sentence is made in ``__str__``. They are raised
@@ -175,6 +176,10 @@ class UnknownToolError(ToolError, AttributeError, KeyError):
 
 class ToolArgumentError(ToolError, TypeError):
     """The arguments do not fit the tool's schema; nothing was sent."""
+
+
+class AnswerError(ToolError, ValueError):
+    """An answer does not fit what the server asked in the middle of a call; it was not sent."""
 
 
 class ToolFailedError(ToolError):

@@ -14,6 +14,8 @@ from mcp_notebook.errors import SignInNeededError
 from mcp_notebook.status import Status
 
 if TYPE_CHECKING:
+    from mcp_notebook.progress import Progress
+    from mcp_notebook.questions import Asking
     from mcp_notebook.session import Session
 
 
@@ -41,3 +43,21 @@ class FrontEnd:
                 "notebook or terminal); the sign-in is kept. Or use --grant client_credentials. "
                 "A wait with a time limit, session.wait(60), waits all the same.",
             )
+
+    def ask(self, asking: Asking) -> None:
+        """Puts a server's question to the person, in the thread that waits for the call.
+
+        May settle it before returning, by asking at a prompt, or later, by a form. Here nobody is
+        there, and the question is cancelled.
+
+        Args:
+            asking: The question. Its clock runs; it may be over at any moment.
+        """
+        asking.cancel()
+
+    def progress(self, progress: Progress) -> None:
+        """Shows how far long work is; called at every tick of a wait, and once at its end.
+
+        Args:
+            progress: The work. What is short and silent is shown by nobody.
+        """

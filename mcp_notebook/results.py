@@ -252,11 +252,12 @@ class ToolResult:
         return {picture.mime: base64.b64encode(picture.data).decode()}
 
 
-def failure(result: ToolResult) -> ToolFailedError:
+def failure(result: ToolResult, *, hint: str = "") -> ToolFailedError:
     """Returns the error for an answer with ``isError``: the server's text, made harmless.
 
     Args:
         result: The answer; the error carries it as ``.result``.
+        hint: What is known of why, in place of the usual hint.
     """
     text = result.text[: _MAX_REASON * 4].strip()
     if not text and result.raw.structured_content is not None:
@@ -269,7 +270,7 @@ def failure(result: ToolResult) -> ToolFailedError:
     return ToolFailedError(
         f"{printable(result.tool, 80)} of {printable(result.server, 64)} failed:{between}"
         f"{reason or '(the server gave no reason)'}",
-        hint="The server says so; its whole answer is the error's .result.",
+        hint=hint or "The server says so; its whole answer is the error's .result.",
         tool=result.tool,
         result=result,
     )

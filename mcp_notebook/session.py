@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcp_notebook.background import background
+from mcp_notebook.calls import Call, Calls
 from mcp_notebook.connection import Connection
 from mcp_notebook.errors import RequestTimeoutError
 from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.questions import PreparedAnswer, Questions
 from mcp_notebook.status import Status
 from mcp_notebook.tools import Tools
 from mcp_notebook.waiting import Wait
@@ -37,12 +39,20 @@ class Session:
         connection: The live connection; its coroutines run on the background loop only.
         tools: The server's tools, by attribute, by item, in a loop.
         front_end: Whoever shows things to the person.
+        calls: The calls under way.
     """
 
     def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
         self.connection = connection
         self.tools = Tools(self)
         self.front_end = front_end
+        self.calls = Calls()
+        self._questions = Questions(connection.server, front_end, self.calls)
+        connection.handle(
+            elicitation_callback=self._questions.callback,
+            logging_callback=self.calls.logged,
+            log_level="info",
+        )
 
     @property
     def name(self) -> str:
@@ -71,6 +81,19 @@ class Session:
     def is_settled(self) -> bool:
         """Whether what the server offers is known, so that a name can be said to be wrong."""
         return self.connection.client is not None
+
+    @property
+    def on_question(self) -> PreparedAnswer | None:
+        """Your answer to what the server asks in the middle of a call, instead of a prompt.
+
+        A function ``f(question)``, given a `Question` (``.server``, ``.message``, ``.schema``,
+        ``.url``), that returns a dict to answer or None to decline. `accept_defaults` is one.
+        """
+        return self._questions.prepared
+
+    @on_question.setter
+    def on_question(self, answer: PreparedAnswer | None) -> None:
+        self._questions.prepared = answer
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -106,6 +129,20 @@ class Session:
     def wait_for(self, work: Coroutine[Any, Any, T]) -> Wait[T]:
         """Starts work on the background loop for somebody who waits for it in this thread."""
         return Wait(work, look=self._look)
+
+    def wait_for_call(self, work: Coroutine[Any, Any, T], call: Call) -> Wait[T]:
+        """Starts a call like `wait_for`; how far it is is shown while somebody waits."""
+
+        def look() -> None:
+            self.front_end.look(self)
+            self.front_end.progress(call.progress)
+
+        def at_end() -> None:
+            call.progress.end()
+            self.front_end.progress(call.progress)
+            call.tell()
+
+        return Wait(work, look=look, at_end=at_end)
 
     def _look(self) -> None:
         self.front_end.look(self)

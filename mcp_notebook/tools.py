@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mcp_notebook import names
+from mcp_notebook.calls import Call
 from mcp_notebook.errors import ToolError, UnknownToolError
 from mcp_notebook.redaction import clean_lines, printable
 from mcp_notebook.signature import Parameters
@@ -64,22 +65,29 @@ class Tool:
         if known is not None:
             # Before anything is sent, and in the frame of the person who wrote the call.
             Parameters.of(known.name, known.input_schema).bind(args, arguments)
-        return self._session.wait_for(self._call(args, arguments))
+        call = Call(self._session.name, self.name)
+        return self._session.wait_for_call(self._call(args, arguments, call), call)
 
-    async def _call(self, args: tuple[Any, ...], arguments: dict[str, Any]) -> ToolResult:
+    async def _call(
+        self, args: tuple[Any, ...], arguments: dict[str, Any], call: Call
+    ) -> ToolResult:
         from mcp_notebook.results import ToolResult, failure
 
         await self._session.connection.ready()
         tool = self._needed()
         bound = Parameters.of(tool.name, tool.input_schema).bind(args, arguments)
-        raw = await self._session.connection.call_tool(
-            tool.name, bound, repeatable=_may_be_repeated(tool)
-        )
+        with self._session.calls.under_way(call):
+            raw = await self._session.connection.call_tool(
+                tool.name,
+                bound,
+                repeatable=_may_be_repeated(tool),
+                progress_callback=call.progress.reported,
+            )
         result = ToolResult(
             raw, tool=tool.name, server=self._session.name, output_schema=tool.output_schema
         )
         if raw.is_error:
-            raise failure(result)
+            raise failure(result, hint=call.hint())
         return result
 
     # -- what is known of it ------------------------------------------------------------------

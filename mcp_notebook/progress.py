@@ -1,0 +1,147 @@
+"""How far long work is: what a server reports in the middle of a call, kept small.
+
+A server may report a hundred thousand times a second, and a megabyte each time. Reports overwrite
+one another and log lines push each other out, so `Progress` has one size whatever comes; nothing
+is shown from here. Whoever shows it looks now and then and gets a `Progressing`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from mcp_notebook.redaction import printable, redact
+
+if TYPE_CHECKING:
+    from mcp_types import LoggingMessageNotificationParams
+
+LINES = 20
+"""Log lines of one call that are kept."""
+
+_MAX_LINE = 200
+_MAX_PARTS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressing:
+    """How far something is at one moment.
+
+    Attributes:
+        title: What it is, such as ``figma · export``.
+        done: How much is done, in the units of `total`; None while nothing was reported.
+        total: How much there is, or None where that is not known.
+        message: What is being done, made harmless; may be empty.
+        elapsed: Seconds since it began.
+        lines: The last log lines, made harmless, oldest first.
+        dropped: Log lines that came and are not kept.
+        over: Whether it has ended.
+        failed: Whether it ended without a result.
+    """
+
+    title: str
+    done: float | None = None
+    total: float | None = None
+    message: str = ""
+    elapsed: float = 0.0
+    lines: tuple[str, ...] = ()
+    dropped: int = 0
+    over: bool = False
+    failed: bool = False
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of it is done, from 0 to 1; None where that cannot be told."""
+        if self.done is None or not self.total:
+            return None
+        return min(1.0, max(0.0, self.done / self.total))
+
+    @property
+    def count(self) -> str:
+        """``3 of 12``, ``3``, or ``""``."""
+        if self.done is None:
+            return ""
+        done = f"{self.done:,.6g}"
+        return f"{done} of {self.total:,.6g}" if self.total else done
+
+    @property
+    def clock(self) -> str:
+        """The elapsed time, such as ``7 s`` or ``3:05 min``."""
+        seconds = int(self.elapsed)
+        return f"{seconds} s" if seconds < 60 else f"{seconds // 60}:{seconds % 60:02d} min"
+
+
+class Progress:
+    """The progress of one piece of work: written on the background loop, looked at by anybody."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._began = time.monotonic()
+        self._ended: float | None = None
+        self._failed = False
+        self._report: tuple[float, float | None, str] | None = None
+        self._lines: deque[str] = deque(maxlen=LINES)
+        self._logged = 0
+
+    def report(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Takes a report; it takes the place of the one before."""
+        if math.isfinite(done) and (total is None or math.isfinite(total)):
+            text = printable(redact(message[: _MAX_LINE * 2]), _MAX_LINE) if message else ""
+            self._report = (done, total, text)
+
+    async def reported(self, done: float, total: float | None, message: str | None) -> None:
+        """The ``progress_callback`` of the SDK."""
+        self.report(done, total, message)
+
+    def log(self, params: LoggingMessageNotificationParams) -> None:
+        """Takes a log line of the server."""
+        self._logged += 1
+        text = printable(redact(_words(params.data)), _MAX_LINE)
+        if text:
+            level = "" if params.level in {"debug", "info", "notice"} else f"{params.level}: "
+            self._lines.append(level + text)
+
+    def end(self, *, failed: bool = False) -> None:
+        """Stops the clock."""
+        if self._ended is None:
+            self._ended, self._failed = time.monotonic(), failed
+
+    @property
+    def reports(self) -> bool:
+        """Whether the server has reported or logged anything."""
+        return self._report is not None or self._logged > 0
+
+    def look(self) -> Progressing:
+        """Returns how far it is now; from any thread."""
+        done, total, message = self._report or (None, None, "")
+        lines = tuple(self._lines.copy())
+        return Progressing(
+            title=self.title,
+            done=done,
+            total=total,
+            message=message,
+            elapsed=(self._ended or time.monotonic()) - self._began,
+            lines=lines,
+            dropped=self._logged - len(lines),
+            over=self._ended is not None,
+            failed=self._failed,
+        )
+
+
+def _words(data: Any) -> str:
+    """Returns the data of a log message in words: its text, or its first members."""
+    if isinstance(data, str):
+        return data[: _MAX_LINE * 2]
+    if isinstance(data, dict):
+        pairs = islice(data.items(), _MAX_PARTS)
+        return " ".join(f"{name[:40]}={_scalar(value)}" for name, value in pairs)
+    return _scalar(data)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "…"
+    return str(value[:_MAX_LINE] if isinstance(value, str) else value)
