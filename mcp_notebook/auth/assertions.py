@@ -55,7 +55,7 @@ class DpopKey:
 
         try:
             key = ECAlgorithm.from_jwk(text)
-        except (InvalidKeyError, ValueError, TypeError):
+        except (InvalidKeyError, ValueError, TypeError, AttributeError):  # the last for a JSON list
             key = None
         if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
             raise SignInError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mcp_notebook.auth.fetch import Fetch
 from tests.peers import (
     Authority,
     AuthorityKnobs,
@@ -137,3 +138,12 @@ def unused_port() -> Iterator[int]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+@pytest.fixture
+async def fetch(authority: Authority) -> AsyncIterator[Fetch]:
+    """An errand to an authorization server that knows the public client ``me`` and no other."""
+    authority.clients.clear()
+    authority.add_client("me")
+    async with Fetch(f"{authority.url}/mcp") as errand:
+        yield errand

@@ -11,35 +11,11 @@ import pytest
 from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.registration import obtain_client
 from mcp_notebook.errors import AuthorizationServerError, ServerConfigError, SignInError
-from tests.auth.situations import REDIRECT, a_record, a_server, found, soon
-from tests.peers.authority import serve_authority
+from tests.auth.situations import REDIRECT, a_record, a_server, found, obtain, soon
 
 pytestmark = pytest.mark.anyio
 
 DOCUMENT = "https://notebook.example/client.json"
-
-
-@pytest.fixture
-def authority():
-    with serve_authority() as running:
-        yield running
-
-
-async def obtain(authority, *, known=None, secret=None, again=False, changes=None, **oauth):
-    server = a_server(authority, **oauth)
-    redirect = (
-        None if oauth.get("grant", "authorization_code") != "authorization_code" else REDIRECT
-    )
-    async with Fetch(server.url) as fetch:
-        return await obtain_client(
-            fetch,
-            server,
-            found(authority, **(changes or {})),
-            redirect_uri=redirect,
-            known=known,
-            secret=secret,
-            register_again=again,
-        )
 
 
 def wish(authority, n=-1):
@@ -354,77 +330,6 @@ async def test_a_refused_client_is_registered_anew_on_request(authority):
     first = await obtain(authority)
     again = await obtain(authority, known=a_record(authority, first), again=True)
     assert again.client_id != first.client_id
-
-
-# -- pre-registered clients
-
-
-async def test_a_preregistered_client_never_meets_another_issuer(authority):
-    client = await obtain(authority, client_id="mine", secret="s3cret-of-mine")
-    known = replace(a_record(authority, client), issuer="https://before.example")
-    with pytest.raises(SignInError, match="Nothing was sent") as caught:
-        await obtain(authority, client_id="mine", secret="s3cret-of-mine", known=known)
-    assert "before.example" in caught.value.message
-    assert authority.seen == []
-
-
-async def test_a_preregistered_client_is_never_replaced_by_registration(authority):
-    client = await obtain(authority, client_id="mine", again=True)
-    assert client.client_id == "mine"
-    assert authority.seen == []
-
-
-@pytest.mark.parametrize(
-    ("listed", "method"),
-    [
-        (None, "client_secret_basic"),
-        (("client_secret_post", "client_secret_basic"), "client_secret_basic"),
-        (("client_secret_post",), "client_secret_post"),
-        (("none", "client_secret_post"), "client_secret_post"),
-    ],
-)
-async def test_a_secret_goes_by_basic_unless_only_post_is_listed(authority, listed, method):
-    changes = {"token_endpoint_auth_methods_supported": listed}
-    client = await obtain(authority, client_id="mine", secret="s3cret", changes=changes)
-    assert (client.auth_method, client.client_secret) == (method, "s3cret")
-
-
-async def test_the_chosen_method_wins_over_the_metadata(authority):
-    client = await obtain(
-        authority, client_id="mine", secret="s3cret", auth_method="client_secret_post"
-    )
-    assert client.auth_method == "client_secret_post"
-
-
-async def test_the_secret_is_read_from_its_variable_or_taken_from_the_last_sign_in(
-    authority, monkeypatch
-):
-    monkeypatch.setenv("NOTES_SECRET", "from-env")
-    client = await obtain(authority, client_id="mine", client_secret_env="NOTES_SECRET")
-    assert client.client_secret == "from-env"
-    kept = await obtain(authority, client_id="mine", known=a_record(authority, client))
-    assert kept.client_secret == "from-env"
-    other = await obtain(authority, client_id="other", known=a_record(authority, client))
-    assert other.client_secret is None
-
-
-async def test_an_unset_secret_variable_is_named(authority, monkeypatch):
-    monkeypatch.delenv("NOTES_SECRET", raising=False)
-    with pytest.raises(ServerConfigError, match="NOTES_SECRET"):
-        await obtain(authority, client_id="mine", client_secret_env="NOTES_SECRET")
-
-
-async def test_a_method_with_a_secret_asks_for_one_where_there_is_none(authority):
-    with pytest.raises(SignInError, match="there is none") as caught:
-        await obtain(authority, client_id="mine", auth_method="client_secret_basic")
-    assert "--client-secret" in caught.value.hint
-
-
-@pytest.mark.parametrize("grant", ["client_credentials", "jwt_bearer", "enterprise"])
-async def test_machines_do_not_register_themselves(authority, grant):
-    with pytest.raises(SignInError, match=grant):
-        await obtain(authority, grant=grant)
-    assert authority.seen == []
 
 
 # -- secrets
