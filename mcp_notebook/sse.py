@@ -42,13 +42,19 @@ async def sse_transport(url: str, http: GuardedClient) -> AsyncIterator[_Streams
     incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-    async with incoming, read, write, outgoing, http.stream("GET", url, headers=headers) as response:
+    async with (
+        incoming,
+        read,
+        write,
+        outgoing,
+        http.stream("GET", url, headers=headers) as response,
+    ):
         await http.check_stream(response)
         events = aiter(httpx2.EventSource(response, max_event_size=http.bounds.event_bytes))
         endpoint = await _endpoint(url, events, http.name)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_receive, events, incoming)
-            tasks.start_soon(_deliver, endpoint, http, outgoing, incoming.clone())
+            tasks.start_soon(_deliver, endpoint, http, outgoing, incoming)
             yield read, write
             tasks.cancel_scope.cancel()
 
@@ -94,7 +100,7 @@ async def _deliver(
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 await incoming.send(SessionMessage(answer))
 
-    async with incoming, anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
         async for item in outgoing:
             message = item.message.model_dump(by_alias=True, mode="json", exclude_unset=True)
             if "id" in message:
