@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import keyring.core
+import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked, PasswordDeleteError
 
@@ -155,3 +157,9 @@ class ChainOf(_Backend):
 
     def delete_password(self, service: str, username: str) -> None:
         self.backends[0].delete_password(service, username)
+
+
+def use_keyring(monkeypatch: pytest.MonkeyPatch, backend: object) -> None:
+    """Makes it the machine's keyring, and the keyring the store."""
+    monkeypatch.setattr(keyring.core, "_keyring_backend", backend)
+    monkeypatch.delenv("MCP_NOTEBOOK_TOKEN_STORE")

@@ -4,51 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import functools
 import json
 import os
 import pickle
 import stat
-import sys
-import threading
-import time
-from collections.abc import Callable
 
-import keyring.core
 import pytest
 from keyring.backend import get_all_keyring
 
-from mcp_notebook.auth import current_store, tokens
 from mcp_notebook.auth.ledger import entry_key
-from mcp_notebook.auth.store_thread import SilentStoreError, StoreThread
-from mcp_notebook.auth.stores import FileStore, MemoryStore
-from mcp_notebook.auth.tokens import StaleRecordError, TokenKeeper, open_keeper, remember_store
+from mcp_notebook.auth.stores import MemoryStore
+from mcp_notebook.auth.tokens import StaleRecordError, TokenKeeper
 from mcp_notebook.errors import TokenStoreError
 from tests.auth.keyrings import (
     BrokenKeyring,
-    ForgetfulKeyring,
     GoodKeyring,
     LockedKeyring,
     PlaintextKeyring,
-    SilentKeyring,
+    use_keyring,
 )
 from tests.auth.test_stores import a_record
 
 pytestmark = pytest.mark.anyio
 
 RESOURCE = a_record().resource
-
-
-def use_keyring(monkeypatch: pytest.MonkeyPatch, backend: object) -> None:
-    monkeypatch.setattr(keyring.core, "_keyring_backend", backend)
-    monkeypatch.delenv("MCP_NOTEBOOK_TOKEN_STORE")
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """A store that is silent for a moment is silent for good."""
-    thread = functools.partial(StoreThread, first=0.2, later=0.2)
-    monkeypatch.setattr(current_store, "StoreThread", thread)
 
 
 @pytest.fixture
@@ -64,13 +43,6 @@ def kernels(private_home, monkeypatch) -> tuple[TokenKeeper, TokenKeeper]:
     """Two kernels of one user, with files."""
     monkeypatch.setenv("MCP_NOTEBOOK_TOKEN_STORE", "file")
     return TokenKeeper(), TokenKeeper()
-
-
-async def until_the_probe(keeper: TokenKeeper, says: Callable[[tokens.StoreReport], bool]) -> None:
-    while True:
-        if says(await keeper.probe()):
-            return
-        await asyncio.sleep(0.01)
 
 
 class TestWriting:
@@ -336,250 +308,6 @@ class TestFailingWrites:
         assert await keeper.load("another", resource=RESOURCE) is None
 
 
-class TestSilence:
-    """A keyring that waits for its password, which nobody may see."""
-
-    @pytest.fixture
-    def silent(self, monkeypatch):
-        backend = SilentKeyring()
-        backend.unlocked.set()
-        use_keyring(monkeypatch, backend)
-        yield backend
-        backend.unlocked.set()
-
-    async def test_its_calls_are_made_on_one_daemon_thread(self, silent):
-        keeper = TokenKeeper()
-        await asyncio.gather(*(keeper.save(a_record(server=f"s{n}")) for n in range(5)))
-        assert silent.threads == {"mcp-notebook-store"}
-        assert all(thread.daemon for thread in threading.enumerate() if "store" in thread.name)
-
-    async def test_the_loop_turns_while_it_waits(self, silent):
-        keeper = TokenKeeper()
-        silent.unlocked.clear()
-        loading = asyncio.create_task(keeper.load("notes", resource=RESOURCE))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert not loading.done()
-        silent.unlocked.set()
-        assert await loading is None
-
-    async def test_when_never_unlocked_memory_takes_its_place(self, silent, impatient):
-        silent.unlocked.clear()
-        keeper = TokenKeeper()
-        assert await keeper.load("notes", resource=RESOURCE) is None
-        record = await keeper.save(a_record())
-        assert await keeper.load("notes", resource=RESOURCE) == record
-        report = keeper.describe()
-        assert (report.kind, report.survives) == ("memory", False)
-        assert "has not answered" in report.problem
-        assert "%mcp store file" in str(report)
-
-    async def test_when_unlocked_later_a_probe_takes_up_what_was_kept_in_memory(
-        self, silent, impatient
-    ):
-        silent.unlocked.clear()
-        keeper = TokenKeeper()
-        await keeper.save(a_record())
-        assert (await keeper.probe()).kind == "memory"
-        silent.unlocked.set()
-        async with asyncio.timeout(5):
-            await until_the_probe(keeper, lambda report: report.kind == "keyring")
-        assert await TokenKeeper().load("notes", resource=RESOURCE) is not None
-        assert keeper.describe().problem == ""
-
-    @pytest.mark.parametrize("reads_are_silent", [True, False])
-    async def test_a_write_that_ends_late_does_not_replace_the_one_after_it(
-        self, silent, impatient, reads_are_silent
-    ):
-        silent.reads_are_silent = reads_are_silent
-        keeper = TokenKeeper()
-        await keeper.save(a_record())
-        silent.unlocked.clear()
-        second = await keeper.replace(a_record(access_token="second"), after=1)
-        third = await keeper.replace(a_record(access_token="third"), after=second.generation)
-        assert await keeper.load("notes", resource=RESOURCE) == third
-        silent.unlocked.set()
-        async with asyncio.timeout(5):
-            await until_the_probe(keeper, lambda report: report.survives)
-        assert (await TokenKeeper().load("notes", resource=RESOURCE)).access_token == "third"
-
-    async def test_it_does_not_delay_the_end_of_the_process(self, private_home):
-        program = (
-            "import asyncio, keyring\n"
-            "from tests.auth.keyrings import SilentKeyring\n"
-            "from mcp_notebook.auth.tokens import TokenKeeper\n"
-            "keyring.set_keyring(SilentKeyring())\n"
-            "async def main():\n"
-            "    load = TokenKeeper().load('notes', resource='https://notes.example/mcp')\n"
-            "    try: await asyncio.wait_for(load, 0.2)\n"
-            "    except TimeoutError: print('given up')\n"
-            "asyncio.run(main())\n"
-        )
-        environment = {**os.environ, "MCP_NOTEBOOK_TOKEN_STORE": "keyring"}
-        began = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, env=environment, stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await asyncio.wait_for(process.communicate(), 25)
-        assert output == b"given up\n"
-        assert time.monotonic() - began < 25  # the keyring would be silent for 30
-
-    async def test_many_short_jobs_in_a_row_are_no_silence(self):
-        thread = StoreThread(first=0.3, later=0.3)
-        jobs = [thread.run(lambda: threading.Event().wait(0.05)) for _ in range(12)]
-        assert await asyncio.gather(*jobs) == [False] * 12
-
-    async def test_whoever_comes_while_it_is_silent_is_told_at_once(self):
-        thread, release = StoreThread(first=0.1, later=0.1), threading.Event()
-        with pytest.raises(SilentStoreError) as caught:
-            await thread.run(release.wait)
-        assert "Unlock" in caught.value.hint
-        with pytest.raises(SilentStoreError):
-            await asyncio.wait_for(thread.run(lambda: 1), 0.05)
-        release.set()
-        async with asyncio.timeout(5):
-            while True:
-                try:
-                    assert await thread.run(lambda: 2) == 2
-                except SilentStoreError:
-                    await asyncio.sleep(0.01)
-                else:
-                    break
-
-
-class TestChoice:
-    @pytest.mark.parametrize(
-        ("unusable", "told"),
-        [
-            ("keyring.backends.fail.Keyring", "no keyring"),
-            ("keyring.backends.null.Keyring", "no keyring"),
-            ("no_such_module.Keyring", "ModuleNotFoundError"),
-        ],
-    )
-    async def test_without_a_keyring_everything_works_and_ends_with_the_kernel(
-        self, monkeypatch, unusable, told
-    ):
-        use_keyring(monkeypatch, None)
-        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", unusable)
-        keeper = TokenKeeper()
-        record = await keeper.save(a_record())
-        assert await keeper.load("notes", resource=RESOURCE) == record
-        report = keeper.describe()
-        assert (report.kind, report.survives) == ("memory", False)
-        assert told in keeper.notice()
-        assert "%mcp store file" in str(report)
-        assert keeper.notice() == ""
-
-    @pytest.mark.parametrize(
-        "backend", [PlaintextKeyring(), ForgetfulKeyring(), LockedKeyring()], ids=repr
-    )
-    async def test_a_keyring_that_does_not_protect_or_keep_is_never_used(
-        self, monkeypatch, backend
-    ):
-        use_keyring(monkeypatch, backend)
-        keeper = TokenKeeper()
-        await keeper.save(a_record())
-        assert keeper.describe().kind == "memory"
-        assert backend.entries == {}
-
-    async def test_a_usable_keyring_is_used_and_looked_at_only_when_needed(self, backend):
-        keeper = open_keeper()
-        assert backend.reads == 0
-        assert "not used yet" in str(keeper.describe())
-        await keeper.load("notes", resource=RESOURCE)
-        report = keeper.describe()
-        assert (report.kind, report.survives, report.problem) == ("keyring", True, "")
-        assert keeper.notice() == ""
-
-    async def test_the_environment_comes_before_the_remembered_choice(self, backend, monkeypatch):
-        remember_store("file")
-        assert (await TokenKeeper().probe()).kind == "file"
-        monkeypatch.setenv("MCP_NOTEBOOK_TOKEN_STORE", "memory")
-        assert (await TokenKeeper().probe()).kind == "memory"
-        monkeypatch.setenv("MCP_NOTEBOOK_TOKEN_STORE", "keyring")
-        assert (await TokenKeeper().probe()).kind == "keyring"
-
-    def test_a_store_that_there_is_not_is_told(self, monkeypatch):
-        monkeypatch.setenv("MCP_NOTEBOOK_TOKEN_STORE", "vault")
-        with pytest.raises(TokenStoreError, match="vault") as caught:
-            open_keeper()
-        assert "keyring, file, memory" in caught.value.hint
-
-    async def test_damaged_settings_are_no_settings(self, backend, private_home):
-        remember_store("file")
-        (private_home / "settings.json").write_bytes(b"\x00")
-        assert (await TokenKeeper().probe()).kind == "keyring"
-
-    @pytest.mark.parametrize("first", ["keyring", "file", "memory"])
-    @pytest.mark.parametrize("second", ["keyring", "file", "memory"])
-    async def test_changing_moves_every_sign_in_and_is_remembered(
-        self, backend, private_home, first, second
-    ):
-        remember_store(first)
-        keeper = TokenKeeper()
-        notes = await keeper.save(a_record())
-        await keeper.save(a_record(server="other"))
-        report = await keeper.change_store(second)
-        assert report.kind == second
-        assert report.problem == ""
-        assert await keeper.load("notes", resource=RESOURCE) == notes
-        assert await keeper.load("other", resource=RESOURCE) is not None
-        assert bool(backend.entries) == (second == "keyring")
-        assert any(private_home.glob("tokens/*")) == (second == "file")
-        later = await TokenKeeper().load("notes", resource=RESOURCE)
-        assert later == (None if second == "memory" else notes)
-        assert (await keeper.replace(notes, after=notes.generation)).generation == 2
-
-    async def test_other_kernels_follow(self, backend):
-        one, two = TokenKeeper(), TokenKeeper()
-        record = await one.save(a_record())
-        assert await two.load("notes", resource=RESOURCE) == record
-        await one.change_store("file")
-        assert await two.load("notes", resource=RESOURCE) == record
-        assert two.describe().kind == "file"
-        await two.replace(record, after=record.generation)
-        assert (await one.load("notes", resource=RESOURCE)).generation == 2
-
-    async def test_a_store_that_cannot_be_used_is_not_changed_to(self, monkeypatch):
-        use_keyring(monkeypatch, PlaintextKeyring())
-        remember_store("file")
-        keeper = TokenKeeper()
-        record = await keeper.save(a_record())
-        with pytest.raises(TokenStoreError, match="does not protect"):
-            await keeper.change_store("keyring")
-        assert keeper.describe().kind == "file"
-        assert await TokenKeeper().load("notes", resource=RESOURCE) == record
-
-    async def test_a_keyring_that_went_dead_can_be_left_with_what_is_known(self, backend):
-        keeper = TokenKeeper()
-        record = await keeper.save(a_record())
-        backend.failure = OSError()
-        report = await keeper.change_store("file")
-        assert report.kind == "file"
-        assert "still kept" in report.problem
-        assert await keeper.load("notes", resource=RESOURCE, fresh=True) == record
-
-    async def test_a_change_under_a_set_variable_says_that_it_does_not_last(self, monkeypatch):
-        monkeypatch.setenv("MCP_NOTEBOOK_TOKEN_STORE", "memory")
-        report = await open_keeper().change_store("file")
-        assert report.kind == "file"
-        assert "MCP_NOTEBOOK_TOKEN_STORE" in report.problem
-
-    def test_a_process_has_one_keeper_and_another_home_another(self, monkeypatch, tmp_path):
-        assert open_keeper() is open_keeper()
-        before = open_keeper()
-        monkeypatch.setenv("MCP_NOTEBOOK_HOME", str(tmp_path / "elsewhere"))
-        assert open_keeper() is not before
-
-    async def test_a_probe_of_a_store_that_fails_says_so_before_the_sign_in(self, backend):
-        keeper = TokenKeeper()
-        assert (await keeper.probe()).problem == ""
-        backend.failure = OSError()
-        assert "could not" in (await keeper.probe()).problem
-        backend.failure = None
-        assert (await keeper.probe()).problem == ""
-
-
 class TestCopies:
     def test_a_record_is_neither_pickled_nor_deeply_copied(self):
         for work in (pickle.dumps, copy.deepcopy):
@@ -591,14 +319,6 @@ class TestCopies:
         keeper = TokenKeeper(store)
         with pytest.raises(TypeError):
             pickle.dumps(keeper)
-
-
-async def test_a_keeper_with_a_given_store_asks_for_no_choice(private_home):
-    remember_store("memory")
-    keeper = TokenKeeper(FileStore(private_home / "tokens"))
-    await keeper.save(a_record())
-    assert keeper.describe().kind == "file"
-    assert tokens.TokenKeeper(FileStore(private_home / "tokens")) is not keeper
 
 
 def test_the_keyrings_of_the_tests_are_found_by_nobody_else():
