@@ -53,6 +53,9 @@ REPEATS = 3
 OPENINGS = 3
 """Times a client is opened in a row when the server is not there for the moment."""
 
+FAREWELL = 1.0
+"""Seconds in which the other calls of a lost session learn for themselves that they did not run."""
+
 STEADY = 60.0
 """Seconds a client has to live for its loss not to count; after `LOSSES` that count, no more."""
 
@@ -219,7 +222,7 @@ class Connection:
                 # Once for the greeting and once for the listing: a token that was good for the
                 # one may be void by the other (SEP-2352: the authorization server has changed).
                 if self._greeted in refused:
-                    raise self._signing.refused() from None
+                    raise self._signing.refused(need) from None
                 refused.add(self._greeted)
                 await self._signing.done(need, seen)
             except ConnectionFailedError as error:
@@ -257,6 +260,8 @@ class Connection:
                 self._line = line
                 self._enter(Status.CONNECTED)
                 await self._keep(line)
+                if not leaving.is_set():
+                    await line.idle(FAREWELL)
         except Exception as error:
             if not opened:
                 raise self._translated(error, line) from None
@@ -374,7 +379,8 @@ class Connection:
             line = await self.ready()
             seen = self._signing.times
             try:
-                return await request(line.client)
+                with line.in_use() as client:
+                    return await request(client)
             except Exception as foreign:
                 error = self._translated(foreign, line)
                 if hung_up(foreign) or isinstance(error, SessionLostError):
@@ -383,7 +389,7 @@ class Connection:
                 if error.step_up:
                     self._signing.step_up(error, operation)
                 elif refused:
-                    raise self._signing.refused() from None
+                    raise self._signing.refused(error) from None
                 refused = refused or not error.step_up
             if attempt == REPEATS:
                 raise error from None

@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
@@ -14,7 +21,8 @@ import httpx2
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolResult, Implementation
+from mcp.shared.message import SessionMessage
+from mcp_types import CallToolResult, Implementation, JSONRPCResponse
 
 from mcp_notebook._version import VERSION
 from mcp_notebook.errors import ConnectionFailedError
@@ -27,17 +35,37 @@ TAIL = 2000
 """Characters of a program's last words that are shown."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Line:
     """An open client and the HTTP client below it (None for stdio).
 
     Attributes:
-        over: Set when the line is no longer any good: the program ended, the stream closed.
+        over: Set when the line is no longer any good: the program ended, the session is lost.
     """
 
     client: Client
     http: GuardedClient | None
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event
+    _calls: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextmanager
+    def in_use(self) -> Iterator[Client]:
+        """Counts the block as one call."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield self.client
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def idle(self, seconds: float) -> None:
+        """Waits until no call is under way, for so many seconds at the most."""
+        if self._calls:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
 
 
 @asynccontextmanager
@@ -103,9 +131,10 @@ def _http(server: Server, auth: httpx2.Auth | None, limits: Limits) -> GuardedCl
 def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> Any:
     if server.transport == "sse":
         return _Watched(sse_transport(server.url, http), over)
-    return streamable_http_client(
+    transport = streamable_http_client(
         server.url, http_client=http, max_sse_event_size=http.bounds.event_bytes
     )
+    return _Watched(transport, over)
 
 
 # -- programs on this machine -----------------------------------------------------------------
@@ -157,7 +186,7 @@ def _errlog() -> IO[str]:
 
 
 class _Watched:
-    """A transport that tells when what it reads has come to its end."""
+    """A transport that tells when what it reads has come to its end, and reads leniently."""
 
     def __init__(self, transport: AbstractAsyncContextManager[Any], over: asyncio.Event) -> None:
         self._transport = transport
@@ -176,18 +205,24 @@ class _WatchedStream:
         self._stream = stream
         self._over = over
 
+    @property
+    def last_context(self) -> Context | None:
+        # Where the SDK finds the context a message was sent in, for its handlers.
+        return getattr(self._stream, "last_context", None)
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
         try:
-            return await self._stream.__anext__()
+            item = await self._stream.__anext__()
         except Exception:  # its end, or closed under the reader
             self._over.set()
             raise
+        return _with_result_type(item)
 
     async def receive(self) -> Any:
-        return await self._stream.receive()
+        return _with_result_type(await self._stream.receive())
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -197,3 +232,13 @@ class _WatchedStream:
 
     async def __aexit__(self, *raised: Any) -> None:
         await self.aclose()
+
+
+def _with_result_type(item: SessionMessage | Exception) -> SessionMessage | Exception:
+    """Fills in what an absent ``resultType`` means (MCP 2026-07-28, "Result Type").
+
+    Servers of that revision forget it, and the SDK would refuse their answer.
+    """
+    if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
+        item.message.result.setdefault("resultType", "complete")
+    return item

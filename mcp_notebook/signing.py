@@ -108,19 +108,32 @@ class Signing:
         Raises:
             SignInError: They were asked for a short while ago already, and in vain.
         """
-        wanted = frozenset((getattr(need.challenge, "scope", None) or "").split())
+        wanted = _wanted(need)
         before = self._stepped_up.get((operation, wanted))
         if before is not None and time.monotonic() - before < STEP_UP_PAUSE:
-            raise SignInError(
-                f"{self._server.name} still refuses {operation} for want of permissions "
-                f"({printable(' '.join(sorted(wanted)))}), though they were asked for.",
-                hint="The account may lack the right; ask whoever runs the server.",
-            ) from None
+            raise self._lacking(operation, wanted) from None
         self._stepped_up[operation, wanted] = time.monotonic()
 
-    def refused(self) -> SignInError:
-        """Returns the error for a sign-in that ended well and is not accepted."""
+    def _lacking(self, operation: str, wanted: frozenset[str]) -> SignInError:
+        return SignInError(
+            f"{self._server.name} still refuses {operation} for want of permissions "
+            f"({printable(' '.join(sorted(wanted)))}), though they were asked for.",
+            hint="The account may lack the right; ask whoever runs the server.",
+        )
+
+    def refused(self, need: SignInNeededError) -> SignInError:
+        """Returns the error for a sign-in that ended well and is not accepted.
+
+        Args:
+            need: With what the server refused it.
+        """
+        if need.step_up:
+            return self._lacking("every request", _wanted(need))
         return SignInError(
             f"{self._server.name} does not accept the sign-in it was just given.",
             hint=f"See what it answers with: %mcp doctor {self._server.name}",
         )
+
+
+def _wanted(need: SignInNeededError) -> frozenset[str]:
+    return frozenset((getattr(need.challenge, "scope", None) or "").split())
