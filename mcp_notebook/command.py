@@ -143,10 +143,14 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Sign in anew, with a client registered again where `register_again`."""
+    """Sign in anew, with a client registered again where `register_again`.
+
+    With `paste`, finish the sign-in under way by the address a browser elsewhere ended on.
+    """
 
     name: str
     register_again: bool = False
+    paste: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +353,7 @@ _MAKERS: dict[str, Callable[[Reading], Command]] = {
     "tools": lambda r: Tools(r.places[0]),
     "call": _call,
     "disconnect": lambda r: Disconnect(r.places[0]),
-    "sign-in": lambda r: SignIn(r.places[0], r.flag("--register-again")),
+    "sign-in": lambda r: SignIn(r.places[0], r.flag("--register-again"), r.flag("--paste")),
     "sign-out": lambda r: SignOut(r.places[0]),
     "store": lambda r: Store(cast(StoreKind, r.places[0]) if r.places else None),
     "status": lambda _: Status(),

@@ -166,8 +166,12 @@ VERBS: tuple[Verb, ...] = (
         group="Signing in",
         summary="sign in anew, for instance with another account",
         places=(_NAME,),
-        options=(Option("--register-again", "forget the registered client first"),),
-        examples=("sign-in figma", "sign-in figma --register-again"),
+        options=(
+            Option("--register-again", "forget the registered client first"),
+            Option("--paste", "ask for the address that a browser elsewhere ended on"),
+        ),
+        notes="--paste asks for the address with a masked prompt: it holds a one-time code.",
+        examples=("sign-in figma", "sign-in figma --register-again", "sign-in figma --paste"),
     ),
     Verb(
         name="sign-out",

@@ -19,6 +19,7 @@ from mcp_notebook.verbs import VERBS
         ("tools a", command.Tools("a")),
         ("disconnect a", command.Disconnect("a")),
         ("sign-in a --register-again", command.SignIn("a", register_again=True)),
+        ("sign-in a --paste", command.SignIn("a", paste=True)),
         ("sign-out a", command.SignOut("a")),
         ("remove a", command.Remove("a")),
         ("trust a", command.Trust("a")),

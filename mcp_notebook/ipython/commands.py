@@ -85,6 +85,8 @@ class Commands:
             case command.Disconnect(name):
                 self.workspace.disconnect(name)
                 return Page(f"{name} is disconnected. Its sign-in is kept.")
+            case command.SignIn(name, paste=True):
+                return self._paste(name)
             case command.SignIn(name, register_again):
                 return self._shown(self.workspace.sign_in(name, register_again=register_again))
             case command.SignOut(name):
@@ -241,6 +243,17 @@ class Commands:
     def _shown(self, session: Session) -> Session:
         self.front_end.opened(session, self.front_end.variables.get(session.name, session.name))
         return session
+
+    def _paste(self, name: str) -> Session:
+        session = self.workspace.session(name)
+        sign_in = session.sign_in
+        if sign_in is None:
+            raise CommandError(
+                f"No sign-in to {name} is under way.", hint=f"Start one with: %mcp sign-in {name}"
+            )
+        # Masked: the address holds a one-time code, and a cell's input stays in the history.
+        sign_in.answer(getpass.getpass("The address the browser ended on (not shown): "))
+        return session.wait()
 
     def _session(self, name: str) -> Session:
         """Returns a connected session, by its name or by the variable it is in."""

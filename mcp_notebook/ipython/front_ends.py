@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from mcp_notebook.background import background
 from mcp_notebook.frontend import FrontEnd
@@ -16,6 +17,12 @@ from mcp_notebook.ipython.view import View, view_of
 from mcp_notebook.session import Session
 from mcp_notebook.status import Status
 from mcp_notebook.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mcp_notebook.ipython.forms import Page
+    from mcp_notebook.ipython.line import ProgressLine
+    from mcp_notebook.progress import Progress
+    from mcp_notebook.questions import Asking
 
 PATIENCE = 0.6
 """Seconds a call waits in silence before the cell says what it waits for."""
@@ -61,6 +68,7 @@ class NotebookFrontEnd(InteractiveFrontEnd):
     def __init__(self, shell: Any, workspace: Workspace) -> None:
         super().__init__(shell, workspace)
         self._cards: dict[int, tuple[Session, Any]] = {}
+        self._bars: WeakSet[Progress] = WeakSet()
         self._told: tuple[object, object] | None = None
         self._since = 0.0
 
@@ -71,6 +79,45 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         self._told = (self._cell(), session.connection.sign_in)
         self._display(card)
         background().post(card.follow)
+
+    def ask(self, asking: Asking) -> None:
+        """Asks at a prompt of the waiting cell, or by a form where clicks are handled meanwhile."""
+        if not self.attended():
+            super().ask(asking)
+            return
+        from mcp_notebook.ipython.questions import prompt
+
+        if asking.forms and self._handles_clicks():
+            from mcp_notebook.ipython.forms import Form
+
+            self._show_form(Form(asking))
+        elif asking.question.url is not None:
+            from mcp_notebook.ipython.forms import Page
+
+            page = Page(asking)
+            prompt(asking, page=lambda: self._show_form(page))
+        else:
+            prompt(asking)
+
+    def _show_form(self, form: Page) -> None:
+        self._display(form)
+        background().post(form.follow)
+
+    def _handles_clicks(self) -> bool:
+        # Before 7.4 a click during an await is handled after the cell, or in another thread.
+        import ipykernel
+
+        return ipykernel.version_info[:2] >= (7, 4)
+
+    def progress(self, progress: Progress) -> None:
+        """Shows a bar for work that lasts; it follows the work by itself."""
+        if progress.worth_showing and progress not in self._bars and self.attended():
+            from mcp_notebook.ipython.progress import Bar
+
+            self._bars.add(progress)
+            bar = Bar(progress)
+            self._display(bar)
+            bar.show()
 
     def look(self, session: Session) -> None:
         """Shows the card below a cell that has to wait for a person, once a cell and sign-in."""
@@ -123,6 +170,8 @@ class TerminalFrontEnd(InteractiveFrontEnd):
     def __init__(self, shell: Any, workspace: Workspace) -> None:
         super().__init__(shell, workspace)
         self._told: object = None
+        self._waited_for: object = None
+        self._line: ProgressLine | None = None
 
     def show(self, session: Session) -> None:
         """Prints how the session stands, with the link if there is one."""
@@ -134,14 +183,43 @@ class TerminalFrontEnd(InteractiveFrontEnd):
             self._print_link(session, view)
 
     def look(self, session: Session) -> None:
-        """Prints the link of a sign-in a call waits for, unless it was printed already."""
+        """Says once that a call waits for a sign-in, with the link if it was not printed yet."""
         sign_in = session.sign_in
         if not sys.stdin.isatty():
             super().look(session)
             return
-        if sign_in is not None and sign_in.url and self._told is not sign_in:
+        if sign_in is None or not sign_in.url or self._waited_for is sign_in:
+            return
+        self._waited_for = sign_in
+        print(f"Waiting for the sign-in to {session.name} … (Ctrl-C stops the waiting)")  # noqa: T201
+        if self._told is not sign_in:
             self._told = sign_in
             self._print_link(session, self.view(session))
+
+    def ask(self, asking: Asking) -> None:
+        """Asks at a prompt."""
+        if not sys.stdin.isatty():
+            super().ask(asking)
+            return
+        from mcp_notebook.ipython.questions import prompt
+
+        self._wipe()
+        prompt(asking)
+
+    def progress(self, progress: Progress) -> None:
+        """Keeps one line about work that lasts, and takes it away in the end."""
+        if not progress.worth_showing or not sys.stdout.isatty():
+            self._wipe()
+            return
+        from mcp_notebook.ipython.line import ProgressLine
+
+        self._line = self._line or ProgressLine()
+        self._line.paint(progress)
+
+    def _wipe(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.wipe()
 
     def _print_link(self, session: Session, view: View) -> None:
         lines = [f"  Open: {view.url}"]
@@ -149,8 +227,8 @@ class TerminalFrontEnd(InteractiveFrontEnd):
             lines.append(f"  and type {view.user_code} there.")
         else:
             lines.append(
-                "  Browser on another machine? Pass the address it ended on to "
-                f"{self.variables.get(session.name, session.name)}.sign_in.answer('…')"
+                "  Browser on another machine? Paste the address it ended on with: "
+                f"%mcp sign-in {session.name} --paste"
             )
         print("\n".join(lines))  # noqa: T201
 

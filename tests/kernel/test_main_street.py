@@ -173,10 +173,12 @@ def test_the_address_can_be_pasted_where_the_browser_is_elsewhere(start, notes):
     nb.run(f"%mcp add notes {notes.url}")
     nb.run("%mcp connect notes")
     address = callback_url(nb.wait_for_link())
-    wrong = nb.run(f"notes.sign_in.answer({address.replace('state=', 'state=x')!r})")
-    assert "SignInError" in wrong.error
+    nb.answers = lambda prompt, masked: address.replace("state=", "state=x")
+    assert "SignInError" in nb.run("%mcp sign-in notes --paste").error
     assert nb.value("notes.status") == "signing_in"
-    assert not nb.run(f"notes.sign_in.answer({address!r})").error
+    nb.answers = lambda prompt, masked: address if masked else ""
+    assert not nb.run("%mcp sign-in notes --paste").error
+    assert "code=" not in nb.saved()
     assert nb.value("notes.tools.add(a=2, b=3).data") == 5
 
 
