@@ -119,6 +119,27 @@ class Credentials:
         finally:
             await self.forget()
 
+    async def keep_secret(self, secret: str) -> None:
+        """Keeps the secret of the client that the person registered, for the sign-in to come.
+
+        It is bound to the issuer of that sign-in, as every record is.
+
+        Args:
+            secret: As it was typed at a masked prompt.
+        """
+        assert self.server.oauth.client_id is not None
+        await self.keeper.save(
+            TokenRecord(
+                server=self.server.name,
+                resource=self.resource,
+                issuer="",
+                token_endpoint="",
+                client_id=self.server.oauth.client_id,
+                client_secret=secret,
+                registration="preregistered",
+            )
+        )
+
     async def forget(self) -> None:
         """Deletes the record from the store and from memory."""
         await self.keeper.forget(self.server.name)

@@ -234,7 +234,7 @@ class _Examination:
         name, there = self._server.name, found.authorization_server
         if record is None:
             return "none yet"
-        if record.issuer != there.issuer:
+        if record.issuer and record.issuer != there.issuer:
             raise AuthorizationServerError(
                 f"The stored sign-in belongs to {host_of(record.issuer)}, and the server now names "
                 f"{host_of(there.issuer)}.",

@@ -91,7 +91,8 @@ def _preregistered(
     oauth = server.oauth
     assert oauth.client_id is not None
     ours = known is not None and known.client_id == oauth.client_id
-    if known is not None and ours and known.issuer != there.issuer:
+    # A secret that was typed before the first sign-in belongs to no issuer yet.
+    if known is not None and ours and known.issuer and known.issuer != there.issuer:
         raise SignInError(
             f"{server.name} now names another authorization server, {host_of(there.issuer)}; the "
             f"client {printable(oauth.client_id, 60)} belongs to {host_of(known.issuer)}. Nothing "

@@ -227,3 +227,24 @@ def test_a_call_from_another_thread_works_too(start, notes):
     assert not nb.run(code).error
     assert nb.value("sums") == list(range(1, 21))
     assert threading.active_count() < 50
+
+
+def test_a_client_secret_is_asked_for_masked_and_shown_nowhere(start, notes, authority):
+    authority.add_client("corp", secret="S3CRET-typed", method="client_secret_basic")
+    prompts = []
+
+    def answer(prompt: str, masked: bool) -> str:
+        prompts.append((prompt, masked))
+        return "S3CRET-typed"
+
+    nb = start(answers=answer)
+    refused = nb.run(f"%mcp add notes {notes.url} --client-id corp --client-secret=S3CRET-other")
+    assert "CommandError" in refused.error
+    assert "S3CRET" not in refused.error
+    assert not nb.run(f"%mcp add notes {notes.url} --client-id corp --client-secret").error
+    assert [masked for _, masked in prompts] == [True]
+    nb.run("%mcp connect notes")
+    assert nb.value("notes.tools.add(a=2, b=3).data") == 5
+    assert authority.count("/register") == 0
+    nb.run("%mcp doctor notes")
+    assert "S3CRET-typed" not in nb.saved() + nb.log()

@@ -53,6 +53,7 @@ def test_a_person_signs_in_from_the_terminal(terminal, notes):
     person = threading.Thread(target=visit, args=(link,))
     person.start()
     child.expect(r"Out\[\d+\]: 5")
+    child.expect(r"In \[\d+\]: ")
     person.join()
     assert "connected" in run("notes.status.value")
     assert "→" in run("notes.tools.ad(a=1)")
