@@ -30,7 +30,9 @@ from mcp_notebook.errors import (
     MCPNotebookError,
     SignInNeededError,
 )
+from mcp_notebook.pages import pages
 from mcp_notebook.servers import Server
+from mcp_notebook.signal import Signal
 from mcp_notebook.signing import Signing
 from mcp_notebook.status import Status
 from mcp_notebook.translating import hung_up, translated
@@ -39,10 +41,6 @@ from mcp_notebook.transport import Limits, SessionLostError
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-PAGES = 100
-ITEMS = 10_000
-"""Pages and items of a listing that are read at most; a cursor that never ends is cut off."""
 
 PAUSE = 0.3
 """Seconds before something that failed for the moment is tried again; doubled each time."""
@@ -60,22 +58,6 @@ STEADY = 60.0
 """Seconds a client has to live for its loss not to count; after `LOSSES` that count, no more."""
 
 LOSSES = 5
-
-
-class Signal:
-    """Wakes whoever waits for the next change."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def fire(self) -> None:
-        """Wakes all who wait."""
-        self._event.set()
-        self._event = asyncio.Event()
-
-    async def wait(self) -> None:
-        """Waits for the next `fire`."""
-        await self._event.wait()
 
 
 class Connection:
@@ -234,8 +216,12 @@ class Connection:
                 refused, failures = set(), 0
                 losses = losses + 1 if time.monotonic() - began < STEADY else 1
                 if losses > LOSSES:
-                    raise ConnectionFailedError(f"{self.server.name} breaks off every time.")
-                await _first(leaving, PAUSE * 2 ** (losses - 1))
+                    raise ConnectionFailedError(
+                        f"{self.server.name} breaks off every time.",
+                        hint=f"Look into it with: %mcp doctor {self.server.name}",
+                    )
+                if losses > 1:
+                    await _first(leaving, PAUSE * 2 ** (losses - 2))
 
     async def _hold(self, leaving: asyncio.Event) -> None:
         """Enters one client, keeps it while it is any good, and leaves it.
@@ -259,7 +245,8 @@ class Connection:
                 opened = True
                 self._line = line
                 self._enter(Status.CONNECTED)
-                await self._keep(line)
+                async with news.followed(line.client, self._stale, lambda: self._list_again(line)):
+                    await line.over.wait()
                 if not leaving.is_set():
                     await line.idle(FAREWELL)
         except Exception as error:
@@ -271,29 +258,12 @@ class Connection:
         if not leaving.is_set():
             self._enter(Status.CONNECTING)
 
-    async def _keep(self, line: Line) -> None:
-        """Keeps the list of tools fresh until the line is over."""
-        tasks = [
-            asyncio.create_task(news.listen(line.client, self._stale.set)),
-            asyncio.create_task(self._keep_tools(line)),
-        ]
+    async def _list_again(self, line: Line) -> None:
         try:
-            await line.over.wait()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _keep_tools(self, line: Line) -> None:
-        while True:
-            await self._stale.wait()
-            self._stale.clear()
-            try:
-                self.tools = await self._list_tools(line)
-            except Exception as error:
-                logger.info("the tools were not listed again: %s", type(error).__name__)
-            self._changed.fire()
-            await asyncio.sleep(PAUSE)  # a server may say so a thousand times a second
+            self.tools = await self._list_tools(line)
+        except Exception as error:
+            logger.info("the tools were not listed again: %s", type(error).__name__)
+        self._changed.fire()
 
     def _lose(self, line: Line) -> None:
         """Has the owner leave a client that is no longer any good, and enter a new one."""
@@ -305,31 +275,9 @@ class Connection:
     async def _list_tools(self, line: Line) -> list[Tool]:
         if line.client.server_capabilities.tools is None:
             return []
-        return await self.pages(
+        return await pages(
             lambda cursor: line.client.list_tools(cursor=cursor, cache_mode="refresh"), "tools"
         )
-
-    async def pages(self, fetch: Callable[[str | None], Awaitable[Any]], member: str) -> list[Any]:
-        """Reads a listing to its end.
-
-        Args:
-            fetch: Asks for one page, given its cursor.
-            member: The member of a page that holds the items.
-        """
-        items: list[Any] = []
-        seen: set[str | None] = set()
-        cursor: str | None = None
-        for _ in range(PAGES):
-            page = await fetch(cursor)
-            items += getattr(page, member)
-            seen.add(cursor)
-            cursor = page.next_cursor
-            if cursor is None or cursor in seen:
-                return items
-            if len(items) > ITEMS:
-                break
-        logger.warning("%s lists more %s than are read", self.server.name, member)
-        return items[:ITEMS]
 
     # -- calls --------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import CallToolResult, Implementation, JSONRPCResponse
 
 from mcp_notebook._version import VERSION
-from mcp_notebook.errors import ConnectionFailedError
+from mcp_notebook.faults import ProgramError
 from mcp_notebook.redaction import clean_lines, redact
 from mcp_notebook.servers import Server, expand, request_headers
 from mcp_notebook.sse import sse_transport
@@ -170,11 +170,11 @@ async def _start(
         raise
 
 
-def _ended(server: Server, errlog: IO[str]) -> ConnectionFailedError:
+def _ended(server: Server, errlog: IO[str]) -> ProgramError:
     size = errlog.seek(0, os.SEEK_END)
     errlog.seek(max(0, size - 4 * TAIL))
     words = clean_lines(redact(errlog.read()))[-TAIL:].strip()
-    return ConnectionFailedError(
+    return ProgramError(
         f"The program of {server.name} ended before it answered.",
         hint=f"Its last words: {words}" if words else "It said nothing. Does it start in a shell?",
     )

@@ -51,9 +51,13 @@ class TooLargeError(ConnectionFailedError):
         )
 
 
+class ProgramError(ConnectionFailedError):
+    """A program on this machine cannot be started, or ends at once: so it would the next time."""
+
+
 def passes(error: MCPNotebookError) -> bool:
     """Tells whether the same request may succeed a moment later."""
-    if isinstance(error, RequestTimeoutError | TooLargeError):
+    if isinstance(error, RequestTimeoutError | TooLargeError | ProgramError):
         return False
     if isinstance(error, ConnectionFailedError):
         return error.status is None or error.status in PASSING

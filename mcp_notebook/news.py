@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from mcp import Client
@@ -17,6 +18,9 @@ from mcp.client.subscriptions import ListenNotSupportedError, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp_types import METHOD_NOT_FOUND, ToolListChangedNotification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+PAUSE = 0.3
+"""Seconds between two listings at least."""
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -40,6 +44,34 @@ def handler(
             await then(message)
 
     return handle
+
+
+@asynccontextmanager
+async def followed(
+    client: Client, stale: asyncio.Event, list_again: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Keeps what is known of the tools fresh while the block runs.
+
+    Args:
+        client: The open client.
+        stale: Set when the tools have changed.
+        list_again: Lists them; must not raise.
+    """
+
+    async def keep() -> None:
+        while True:
+            await stale.wait()
+            stale.clear()
+            await list_again()
+            await asyncio.sleep(PAUSE)  # a server may say so a thousand times a second
+
+    tasks = [asyncio.create_task(listen(client, stale.set)), asyncio.create_task(keep())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def listen(client: Client, tools_changed: Callable[[], None]) -> None:

@@ -52,7 +52,7 @@ def translated(
             hint="Is it running, and busy?",
         )
     if isinstance(error, OSError) and server.transport == "stdio":
-        return ConnectionFailedError(
+        return faults.ProgramError(
             f"The program of {server.name} cannot be started: {printable(server.command[0], 80)} "
             f"({error.strerror or type(error).__name__}).",
             hint="Is it installed, and on the PATH of this kernel?",

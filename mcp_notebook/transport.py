@@ -24,9 +24,9 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
+from mcp_types import INTERNAL_ERROR
 
-from mcp_notebook import faults
+from mcp_notebook import answers, faults
 from mcp_notebook._version import USER_AGENT
 from mcp_notebook.auth.route import ssl_context
 from mcp_notebook.errors import ConnectionFailedError, MCPNotebookError
@@ -37,9 +37,6 @@ from mcp_notebook.rules import check_server_url, is_loopback
 __all__ = ["GuardedClient", "Limits", "SessionLostError"]
 
 MIB = 1024 * 1024
-ERROR_BYTES = 64 * 1024
-"""How much of an error page is read."""
-
 NOTICE_SECONDS = 5.0
 """For a notification: the SDK sends nothing else until it is through."""
 
@@ -190,7 +187,7 @@ class GuardedClient(httpx2.AsyncClient):
             return await self._post(request, options, asks=asks, seconds=seconds)
         except Exception as error:
             fault = faults.of_exception(error, self.name, seconds)
-            return self._answer(request, identity, fault) if asks else _taken(request)
+            return self._answer(request, identity, fault) if asks else answers.taken(request)
 
     async def _check_opening(self, opening: _Opening, method: str | None) -> None:
         if method == "initialize" and opening.probe is not None and not opening.probe.done():
@@ -216,7 +213,7 @@ class GuardedClient(httpx2.AsyncClient):
                 answered = True
                 if self._elsewhere and response.status_code < 300:
                     await response.aclose()
-                    return _taken(request)
+                    return answers.taken(request)
                 if not asks or (response.status_code >= 202 and not self._elsewhere):
                     return response
                 if kind == "application/json":
@@ -225,7 +222,7 @@ class GuardedClient(httpx2.AsyncClient):
                     clock.reschedule(None)  # events may go on; each read has its own clock
                     self._note_stream()
                     return response
-                raise faults.of_content(response, await _beginning(response), self.name)
+                raise faults.of_content(response, await answers.beginning(response), self.name)
         finally:
             if probe is not None and not probe.done():
                 probe.set_result(answered)
@@ -278,15 +275,15 @@ class GuardedClient(httpx2.AsyncClient):
 
     async def _refused(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         """Passes a JSON-RPC error on, and raises what any other answer means."""
-        text = await _beginning(response)
-        said = _rpc_error(text)
-        if _lost(request, response, said):
+        text = await answers.beginning(response)
+        said = answers.rpc_error(text)
+        if answers.session_lost(request, response, said):
             raise SessionLostError(
                 f"{self.name} has forgotten the session.", hint="It is opened again.", status=404
             )
         status = response.status_code
         if said is not None and status not in faults.PASSING | {401, 403}:
-            return _plain(request, status, text.encode())
+            return answers.plain(request, status, text.encode())
         raise faults.of_status(response, said["message"] if said else text, self.name)
 
     def _answer(
@@ -301,7 +298,7 @@ class GuardedClient(httpx2.AsyncClient):
             self._causes.popitem(last=False)
         error = {"code": INTERNAL_ERROR, "message": fault.message, "data": {_CAUSE: key}}
         body = json.dumps({"jsonrpc": "2.0", "id": identity, "error": error})
-        answer = _plain(request, 200, body.encode())
+        answer = answers.plain(request, 200, body.encode())
         answer.extensions[_MESSAGE] = key
         return answer
 
@@ -316,9 +313,9 @@ class GuardedClient(httpx2.AsyncClient):
         """Raises what the answer to a GET means where it is no stream of events."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code >= 400:
-            raise faults.of_status(response, await _beginning(response), self.name)
+            raise faults.of_status(response, await answers.beginning(response), self.name)
         if response.status_code != 200 or kind != "text/event-stream":
-            raise faults.of_content(response, await _beginning(response), self.name)
+            raise faults.of_content(response, await answers.beginning(response), self.name)
 
     async def _get(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
         """Opens a stream of events; the SDK handles what is raised.
@@ -356,60 +353,3 @@ class GuardedClient(httpx2.AsyncClient):
 def _decides(fault: MCPNotebookError) -> bool:
     """Tells whether a fault ends an opening, rather than being an older server's way to say no."""
     return not isinstance(fault, ConnectionFailedError) or fault.status not in _OTHER_ERA
-
-
-def _plain(request: httpx2.Request, status: int, body: bytes) -> httpx2.Response:
-    return httpx2.Response(
-        status, headers={"Content-Type": "application/json"}, content=body, request=request
-    )
-
-
-def _taken(request: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(202, request=request)
-
-
-async def _beginning(response: httpx2.Response) -> str:
-    """Returns the beginning of an error page; whatever goes wrong meanwhile does not matter."""
-    kept = bytearray()
-    try:
-        async for chunk in response.aiter_bytes():
-            kept += chunk[:ERROR_BYTES]
-            if len(kept) >= ERROR_BYTES:
-                break
-    except httpx2.HTTPError:
-        pass
-    finally:
-        await response.aclose()
-    return kept.decode("utf-8", "replace")
-
-
-def _rpc_error(text: str) -> dict[str, Any] | None:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    error = document.get("error") if isinstance(document, dict) else None
-    if (
-        isinstance(error, dict)
-        and isinstance(error.get("message"), str)
-        and type(error.get("code")) is int
-        and document.get("jsonrpc") == "2.0"
-    ):
-        return error
-    return None
-
-
-def _lost(request: httpx2.Request, response: httpx2.Response, said: dict[str, Any] | None) -> bool:
-    """Tells whether the server no longer knows the session.
-
-    That is a 404 (MCP 2025-11-25, transports, "Session Management"); some servers say it with 400.
-    """
-    if "mcp-session-id" not in request.headers:
-        return False
-    if response.status_code == 404:
-        return said is None or said["code"] != METHOD_NOT_FOUND
-    text = said["message"].lower() if said is not None and response.status_code == 400 else ""
-    return "session" in text and any(
-        word in text
-        for word in ("not found", "no valid", "invalid", "expired", "unknown", "termin")
-    )

@@ -125,7 +125,7 @@ def _listens(seen: list[Seen]) -> bool:
 
 
 async def test_a_listing_without_an_end_is_cut_off(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.connection.PAGES", 5)
+    monkeypatch.setattr("mcp_notebook.pages.PAGES", 5)
     pages = []
 
     async def handle(method, message, writer):
