@@ -52,6 +52,26 @@ async def test_a_server_that_goes_on_refusing_asks_nobody_a_third_time():
         assert authority.count("/token") == 2
 
 
+async def test_a_connection_for_which_no_permission_is_enough_says_so():
+    with serve_authority() as authority, serve_tools(authority, scope="tools") as tools:
+        refuse = tools._refuse_token
+
+        def refuse_token(seen):
+            if seen.headers.get("mcp-method") == "tools/list":
+                return tools._challenge(403, error="insufficient_scope", scope="listing")
+            return refuse(seen)
+
+        tools._refuse_token = refuse_token
+        async with connection_to(tools.url) as connection:
+            await person(connection)
+            await _next_link(connection)
+            assert connection.sign_in.need.step_up
+            await person(connection)
+            with pytest.raises(SignInError, match=r"want of permissions \(listing\)"):
+                await connection.ready()
+        assert authority.count("/token") == 2
+
+
 async def _next_link(connection):
     """Waits until the sign-in under way is another one."""
     first = connection.sign_in

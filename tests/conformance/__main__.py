@@ -1,6 +1,6 @@
 """Runs one leg, or some scenarios of it, and prints the table.
 
-    python -m tests.conformance [--leg NAME] [--scenario NAME ...]
+python -m tests.conformance [--leg NAME] [--scenario NAME ...]
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
@@ -43,7 +43,7 @@ class CellError(Exception):
 
 
 class Notebook:
-    """A kernel with a front end that opens the links it is shown."""
+    """A kernel with a front end whose person opens the links they are shown."""
 
     def __init__(self, kernel: AsyncKernelClient) -> None:
         self._kernel = kernel
@@ -51,9 +51,17 @@ class Notebook:
         self._at_hand = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self) -> None:
-        """Begins to listen to the kernel."""
+    async def __aenter__(self) -> Self:
+        self._kernel.start_channels()
+        await self._kernel.wait_for_ready(timeout=30)
         self._keep(self._listen())
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._kernel.stop_channels()
 
     def take_the_browser(self) -> None:
         """Lets the person open links from now on."""
@@ -135,13 +143,9 @@ async def drive(server_url: str, wanted: Script) -> str:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        kernel = manager.client()
         try:
-            kernel.start_channels()
-            await kernel.wait_for_ready(timeout=30)
-            notebook = Notebook(kernel)
-            notebook.start()
-            await play(notebook, server_url, wanted)
+            async with Notebook(manager.client()) as notebook:
+                await play(notebook, server_url, wanted)
         except CellError as error:
             if wanted.refusal and re.search(wanted.refusal, str(error)):
                 return ""
@@ -149,7 +153,6 @@ async def drive(server_url: str, wanted: Script) -> str:
         else:
             return f"nothing was refused for its {wanted.refusal}" if wanted.refusal else ""
         finally:
-            kernel.stop_channels()
             await manager.shutdown_kernel(now=True)
 
 
