@@ -19,7 +19,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-CLOSING_SECONDS = 2.0
+CLOSING_SECONDS = 1.6
+"""For saying goodbye to the servers when the process ends."""
+
+LAST_SECONDS = 0.3
+"""For whatever is then left on the loop to see that it is cancelled."""
 
 
 class Background:
@@ -34,6 +38,13 @@ class Background:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=LAST_SECONDS))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Starts a coroutine on the loop, from any thread."""
@@ -60,7 +71,7 @@ class Background:
         with contextlib.suppress(Exception):
             closing.result(seconds)
         self.post(self.loop.stop)
-        self._thread.join(0.5)
+        self._thread.join(LAST_SECONDS + 0.1)
 
     async def _close_all(self) -> None:
         await asyncio.gather(*(closer() for closer in self._closers), return_exceptions=True)

@@ -74,8 +74,11 @@ class Wait(Generic[T]):
         self._at_end = at_end or (lambda: None)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._woken = threading.Event()
-        self._future = (on or background()).submit(self._run(work))
-        self._future.add_done_callback(lambda _: self._woken.set())
+        self._on = on or background()
+        # Made first: the work may have begun, and need it, before `submit` returns.
+        self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._future = self._on.submit(self._run(work))
+        self._future.add_done_callback(lambda _: self._end())
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         _current.set(self)
@@ -86,6 +89,10 @@ class Wait(Generic[T]):
             # exception group in it makes IPython ignore `_render_traceback_`.
             error.__context__ = None
             raise error.with_traceback(None) from None
+
+    def _end(self) -> None:
+        self._over.set_result(None)
+        self._woken.set()
 
     async def in_waiting_thread(self, job: Callable[[], R]) -> R:
         """Runs a function in the waiting thread and returns what it returns.
@@ -112,7 +119,7 @@ class Wait(Generic[T]):
 
         self._jobs.put(run)
         self._woken.set()
-        self._future.add_done_callback(lambda _: _settle(answer, error=WaitOverError()))
+        self._over.add_done_callback(lambda _: _settle(answer, error=WaitOverError()))
         return await asyncio.wrap_future(answer)
 
     def result(self) -> T:
@@ -120,8 +127,12 @@ class Wait(Generic[T]):
 
         Raises:
             KeyboardInterrupt: Stop was pressed; the work is cancelled.
+            RuntimeError: The calling thread is the one that would have to do the work.
             Exception: Whatever the work raised.
         """
+        if self._on.inside():
+            self._future.cancel()
+            raise RuntimeError("a callback of mcp_notebook cannot wait for a call: await it")
         self.waited = True
         try:
             with _stop_reaches_us():
