@@ -222,6 +222,16 @@ async def test_a_refusal_that_repeats_what_we_sent_is_not_quoted(fetch, authorit
     assert "wrong" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+async def test_a_refusal_that_repeats_the_client_secret_is_not_quoted(fetch, authority, method):
+    said = {"error": "invalid_client", "error_description": "s3cret-of-me is wrong"}
+    answer(authority, said, status=401)
+    client = RegisteredClient(client_id="me", client_secret="s3cret-of-me", auth_method=method)
+    with pytest.raises(AuthorizationServerError) as caught:
+        await exchange(fetch, authority, client)
+    assert "s3cret" not in f"{caught.value} {fetch.steps}"
+
+
 async def test_a_refusal_is_one_short_printable_line(fetch, authority):
     said = {"error": "invalid_grant", "error_description": "\x1b[31mNo\u202e!\n<b>" + "x" * 9000}
     answer(authority, said, status=400)
