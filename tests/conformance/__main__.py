@@ -57,8 +57,8 @@ def table(leg: Leg, outcomes: list[Outcome]) -> str:
     ]
     passed = sum(not outcome.faults for outcome in outcomes)
     lines += ["", f"{passed} of {len(outcomes)} scenarios passed."]
-    for names, what in ((leg.faulty, "The suite's own fault"), (leg.outside, "Not run")):
-        lines += [f"{what}: `{name}` ({why})." for name, why in names.items()]
+    lines += [f"`{name}` is run with `{option}`." for name, option in leg.options.items()]
+    lines += [f"`{name}` is not run: {why}." for name, why in leg.outside.items()]
     return "\n".join(lines)
 
 

@@ -25,8 +25,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
@@ -39,7 +41,7 @@ _LINK = re.compile(r'<a [^>]*href="([^"]+)"')
 
 
 class CellError(Exception):
-    """A cell ended with an error; the text is its name and message."""
+    """A cell ended with an error, whose name and message are the text, or not at all."""
 
 
 class Notebook:
@@ -71,15 +73,17 @@ class Notebook:
         """Runs a cell to its end.
 
         Raises:
-            CellError: It ended with an error.
-            TimeoutError: It did not end.
+            CellError: It ended with an error, or not at all.
         """
         number = self._kernel.execute(code, allow_stdin=True)
-        async with asyncio.timeout(CELL_SECONDS):
-            while True:
-                reply = await self._kernel.get_shell_msg()
-                if reply["parent_header"].get("msg_id") == number:
-                    break
+        try:
+            async with asyncio.timeout(CELL_SECONDS):
+                while True:
+                    reply = await self._kernel.get_shell_msg()
+                    if reply["parent_header"].get("msg_id") == number:
+                        break
+        except TimeoutError:
+            raise CellError(f"a cell did not end within {CELL_SECONDS} s: {code}") from None
         content = reply["content"]
         if content["status"] != "ok":
             raise CellError(f"{content.get('ename')}: {content.get('evalue')}")
@@ -151,7 +155,7 @@ async def drive(server_url: str, wanted: Script) -> str:
                 return ""
             return str(error)
         else:
-            return f"nothing was refused for its {wanted.refusal}" if wanted.refusal else ""
+            return f"nothing said: {wanted.refusal}" if wanted.refusal else ""
         finally:
             await manager.shutdown_kernel(now=True)
 
@@ -174,7 +178,16 @@ async def _main() -> str:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
-    return await drive(sys.argv[1], script(scenario, context))
+    server_url = sys.argv[1]
+    wanted = script(scenario, context)
+    extra = os.environ.get("CONFORMANCE_OPTIONS", "").replace("{origin}", _origin(server_url))
+    wanted = replace(wanted, options=(*wanted.options, *shlex.split(extra)))
+    return await drive(server_url, wanted)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ class Leg:
         suite: The suite's version.
         spec_version: The protocol version it is held to, or ``""`` for each scenario's own.
         floors: The scenarios, and how many different checks have to succeed in each.
-        faulty: Scenarios that cannot be passed because of the suite, and why.
+        options: Options of ``%mcp add`` that a scenario needs because of its own faults;
+            ``{origin}`` stands for the server's.
         outside: Scenarios that are about something else, and what.
     """
 
@@ -49,7 +50,7 @@ class Leg:
     suite: str
     spec_version: str = ""
     floors: Mapping[str, int] = field(default_factory=dict)
-    faulty: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     outside: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -101,7 +102,7 @@ def unlisted(leg: Leg) -> list[str]:
     command = [*_suite(leg), "list", "--client", *_spec_version(leg)]
     listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     names = re.findall(r"^  - (\S+)", listed.stdout, re.MULTILINE)
-    known = leg.floors.keys() | leg.faulty.keys() | leg.outside.keys()
+    known = leg.floors.keys() | leg.outside.keys()
     return [name for name in names if name not in known]
 
 
@@ -123,7 +124,7 @@ def run(leg: Leg, scenario: str, *, client: str = CLIENT) -> Outcome:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=_environment(),
+            env=_environment(leg.options.get(scenario, "")),
             capture_output=True,
             text=True,
             check=False,
@@ -176,6 +177,10 @@ def _spec_version(leg: Leg) -> list[str]:
     return ["--spec-version", leg.spec_version] if leg.spec_version else []
 
 
-def _environment() -> dict[str, str]:
-    # The suite's own processes start `node` by name.
-    return {**os.environ, "PATH": f"{install.node().parent}{os.pathsep}{os.environ['PATH']}"}
+def _environment(options: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        # The suite's own processes start `node` by name.
+        "PATH": f"{install.node().parent}{os.pathsep}{os.environ['PATH']}",
+        "CONFORMANCE_OPTIONS": options,
+    }

@@ -7,9 +7,15 @@ import os
 import pytest
 
 from tests.conformance import install, suite
+from tests.conformance.client import drive
+from tests.conformance.scripts import Script
 from tests.conformance.suite import Run, judge
+from tests.peers import serve_authority, serve_tools
 
 DEFAULT = suite.legs()["default"]
+
+# An installation has clocks of its own.
+pytestmark = pytest.mark.timeout(120, func_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,23 @@ def test_a_client_that_does_nothing_passes_nothing(installed):
 @pytest.mark.parametrize("leg", suite.legs().values(), ids=lambda leg: leg.name)
 def test_no_leg_has_a_floor_of_nothing(leg):
     assert min(leg.floors.values()) >= 1
-    assert not leg.floors.keys() & (leg.faulty.keys() | leg.outside.keys())
+    assert not leg.floors.keys() & leg.outside.keys()
+    assert leg.options.keys() <= leg.floors.keys()
+
+
+@pytest.mark.anyio
+async def test_the_client_signs_a_person_in_and_complains_of_what_should_have_failed():
+    with serve_authority() as authority, serve_tools(authority) as tools:
+        played = Script(cells=("server.tools['echo'](text='hello')",), refusal="the issuer")
+        assert await drive(tools.url, played) == "nothing said: the issuer"
+        assert tools.calls("echo") == 1
+
+
+@pytest.mark.anyio
+async def test_the_client_complains_of_an_error_that_is_not_the_refusal_it_waits_for():
+    with serve_tools() as tools:
+        played = Script(cells=("1 / 0",), refusal="the issuer")
+        assert await drive(tools.url, played) == "ZeroDivisionError: division by zero"
 
 
 GOOD = {"id": "a", "status": "SUCCESS", "description": "a is so"}
