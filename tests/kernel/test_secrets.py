@@ -1,0 +1,83 @@
+"""Nothing secret is anywhere but in the store: outputs, widgets, logs, history, files, frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+LOG_EVERYTHING = """
+import logging
+logging.basicConfig(filename={path!r}, level=logging.DEBUG, force=True)
+"""
+
+
+def secrets_of(authority, links: list[str]) -> set[str]:
+    """Returns every secret that was in play: tokens, codes, verifiers, states."""
+    found = set(authority.tokens)
+    for request in authority.seen:
+        for name in ("code", "code_verifier", "refresh_token", "client_secret", "state"):
+            for values in (request.form, request.query):
+                value = values.get(name)
+                found.update([value] if isinstance(value, str) else value or [])
+    for link in links:
+        found.update(parse_qs(urlsplit(link).query)["state"])
+    return {secret for secret in found if len(secret) >= 8}
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Returns the content of every file outside the token store."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "tokens" not in path.relative_to(folder).parts
+    }
+
+
+def test_a_working_day_leaves_no_secret_behind(start, notes, authority, tmp_path):
+    authority.knobs.token_lifetime = 3600
+    nb = start(load=False)
+    log = tmp_path / "debug.log"
+    nb.run(LOG_EVERYTHING.format(path=str(log)))
+    nb.run("%xmode Verbose")
+    nb.run("%load_ext mcp_notebook")
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes")
+    assert nb.value("notes.tools.add(a=2, b=3).data") == 5
+    authority.expire_access()
+    assert nb.value("notes.tools.add(a=2, b=3).data") == 5  # renewed
+    authority.fail_next(9, 503, path="/token")
+    authority.expire_access()
+    assert nb.run("notes.tools.add(a=2, b=3)").error  # cannot be renewed at present
+    authority.fail_next(0, 503, path="/token")
+    nb.run("notes.tools.fail()")
+    nb.run("1 / 0")
+    for line in ("notes", "%mcp", "%mcp doctor notes", "%mcp status", "%whos", "%store notes"):
+        nb.run(line)
+    nb.run("vars(notes), vars(notes.connection), vars(notes.connection.credentials)")
+    nb.run("import asyncio as _a, copy; copy.deepcopy(notes.tools)")
+    nb.run("%mcp sign-out notes")
+    secrets = secrets_of(authority, nb.links)
+    assert len(secrets) > 6
+    nb.run("%history -g -f " + str(tmp_path / "history.txt"))
+
+    places = {"the notebook": nb.saved().encode(), "the kernel's log": nb.log().encode()}
+    places |= files_below(tmp_path)
+    assert any("history" in name for name in places)
+    assert log.stat().st_size > 1000
+    leaks = {
+        f"{secret[:4]}… in {name}"
+        for name, content in places.items()
+        for secret in secrets
+        if secret.encode() in content
+    }
+    assert leaks == set()
+
+
+def test_no_object_of_a_session_can_be_pickled(start, notes):
+    nb = start()
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes")
+    assert nb.value("notes.wait(30).status") == "connected"
+    nb.run("import pickle")
+    for what in ("notes", "notes.tools.add", "notes.connection.credentials"):
+        assert "TypeError" in nb.run(f"pickle.dumps({what})").error
