@@ -93,7 +93,7 @@ class Card(ipywidgets.VBox):
         self.add_class("mcpnb-card")
 
     def __repr__(self) -> str:
-        return self._view().plain
+        return self._view().plain.splitlines()[0]
 
     # -- from the background loop ---------------------------------------------------------------
 

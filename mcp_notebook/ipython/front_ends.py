@@ -40,11 +40,17 @@ class InteractiveFrontEnd(FrontEnd):
         self.workspace = workspace
         self.variables: dict[str, str] = {}
         self._opened: list[Session] = []
+        self._notices: dict[str, str] = {}
 
     def view(self, session: Session) -> View:
         """Returns how a session stands, in words."""
-        notice = self.workspace.keeper.notice() if session.status is Status.CONNECTED else ""
-        return view_of(session, variable=self.variables.get(session.name, ""), notice=notice)
+        if session.status is Status.CONNECTED and (notice := self.workspace.keeper.notice()):
+            self._notices[session.name] = notice  # it is told once, on one card
+        return view_of(
+            session,
+            variable=self.variables.get(session.name, ""),
+            notice=self._notices.get(session.name, ""),
+        )
 
     def opened(self, session: Session, variable: str) -> None:
         """Notes a session that a cell has opened; `after_cell` shows it if nothing else did."""
