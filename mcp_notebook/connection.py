@@ -282,7 +282,13 @@ class Connection:
     # -- calls --------------------------------------------------------------------------------
 
     async def call_tool(
-        self, name: str, arguments: dict[str, Any], *, repeatable: bool = False, **options: Any
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        repeatable: bool = False,
+        patient: bool = True,
+        **options: Any,
     ) -> CallToolResult:
         """Calls a tool; a sign-in, a step-up or a lost session in between is seen to.
 
@@ -290,6 +296,7 @@ class Connection:
             name: The tool.
             arguments: A JSON object.
             repeatable: Whether the server says that calling it twice does no harm.
+            patient: Whether what may pass in a moment is waited out here, see `ask`.
             options: Passed on to `mcp.Client.call_tool`, such as ``progress_callback``.
 
         Raises:
@@ -299,6 +306,7 @@ class Connection:
             lambda client: client.call_tool(name, arguments, **options),
             operation=name,
             repeatable=repeatable,
+            patient=patient,
         )
 
     async def ask(
@@ -307,6 +315,7 @@ class Connection:
         *,
         operation: str,
         repeatable: bool = True,
+        patient: bool = True,
     ) -> T:
         """Makes one request of the server, and makes it again where that is right.
 
@@ -318,6 +327,8 @@ class Connection:
             request: Sends it, given the client.
             operation: What it is, for telling one step-up from another.
             repeatable: Whether it may run twice.
+            patient: Whether a busy server or a lost connection is waited out here. A batch does
+                that for all its calls together.
 
         Raises:
             MCPNotebookError: What became of it.
@@ -339,7 +350,8 @@ class Connection:
                 elif refused:
                     raise self._signing.refused(error) from None
                 refused = refused or not error.step_up
-            if attempt == REPEATS:
+            again = isinstance(error, SignInNeededError | SessionLostError)
+            if attempt == REPEATS or not (patient or again):
                 raise error from None
             if isinstance(error, SignInNeededError):
                 await self._signing.done(error, seen)

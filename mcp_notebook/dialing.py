@@ -26,10 +26,13 @@ from mcp_types import CallToolResult, Implementation, JSONRPCResponse
 
 from mcp_notebook._version import VERSION
 from mcp_notebook.faults import ProgramError
+from mcp_notebook.logs import tame
 from mcp_notebook.redaction import clean_lines, redact
 from mcp_notebook.servers import Server, expand, request_headers
 from mcp_notebook.sse import sse_transport
 from mcp_notebook.transport import GuardedClient, Limits
+
+tame()
 
 TAIL = 2000
 """Characters of a program's last words that are shown."""

@@ -55,6 +55,14 @@ class ProgramError(ConnectionFailedError):
     """A program on this machine cannot be started, or ends at once: so it would the next time."""
 
 
+def leaf(error: BaseException) -> BaseException:
+    """Picks the one exception that says what happened out of a group of them."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = [item for item in error.exceptions if isinstance(item, MCPNotebookError)]
+        error = ours[0] if ours else error.exceptions[0]
+    return error
+
+
 def passes(error: MCPNotebookError) -> bool:
     """Tells whether the same request may succeed a moment later."""
     if isinstance(error, RequestTimeoutError | TooLargeError | ProgramError):

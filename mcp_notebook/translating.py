@@ -37,7 +37,7 @@ def translated(
         http: The client of the request, which knows the causes of its own answers.
         limits: The bounds, to be named where they were met.
     """
-    error = leaf(error)
+    error = faults.leaf(error)
     if isinstance(error, MCPError):
         return (http.cause(error) if http is not None else None) or _of_rpc(error, server, limits)
     if isinstance(error, MCPNotebookError):
@@ -64,18 +64,10 @@ def translated(
     )
 
 
-def leaf(error: BaseException) -> BaseException:
-    """Picks the one exception that says what happened out of a group of them."""
-    while isinstance(error, BaseExceptionGroup):
-        ours = [item for item in error.exceptions if isinstance(item, MCPNotebookError)]
-        error = ours[0] if ours else error.exceptions[0]
-    return error
-
-
 def hung_up(error: BaseException) -> bool:
     """Tells whether the SDK's client has been closed below the request."""
     # The SDK gives the same code to a single stream that ended; the text is what differs.
-    error = leaf(error)
+    error = faults.leaf(error)
     return (
         isinstance(error, MCPError)
         and error.code == CONNECTION_CLOSED

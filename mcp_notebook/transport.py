@@ -17,7 +17,7 @@ import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,11 +28,11 @@ from mcp_types import INTERNAL_ERROR
 
 from mcp_notebook import answers, faults
 from mcp_notebook._version import USER_AGENT
-from mcp_notebook.auth.route import ssl_context
 from mcp_notebook.errors import ConnectionFailedError, MCPNotebookError
 from mcp_notebook.faults import SessionLostError, TooLargeError
 from mcp_notebook.listening import Pace, QuietStream
-from mcp_notebook.rules import check_server_url, is_loopback
+from mcp_notebook.pools import Pools
+from mcp_notebook.rules import check_server_url
 
 __all__ = ["GuardedClient", "Limits", "SessionLostError"]
 
@@ -123,12 +123,8 @@ class GuardedClient(httpx2.AsyncClient):
                 "Accept-Encoding": "gzip, deflate",
                 **(headers or {}),
             },
-            verify=ssl_context(),
             timeout=httpx2.Timeout(30.0, read=seconds, pool=seconds),
-            limits=httpx2.Limits(
-                max_connections=256, max_keepalive_connections=128, keepalive_expiry=20.0
-            ),
-            trust_env=not is_loopback(host),  # a proxy has no way to this machine
+            transport=Pools(url),
         )
 
     # -- causes -------------------------------------------------------------------------------
@@ -154,7 +150,8 @@ class GuardedClient(httpx2.AsyncClient):
         try:
             yield
         except Exception as error:
-            cause = opening.cause or (self.cause(error) if isinstance(error, MCPError) else None)
+            leaf = faults.leaf(error)
+            cause = opening.cause or (self.cause(leaf) if isinstance(leaf, MCPError) else None)
             if cause is None:
                 raise
             raise cause from None
@@ -176,8 +173,7 @@ class GuardedClient(httpx2.AsyncClient):
         if request.method == "GET":
             return await self._get(request, options)
         if request.method != "POST":
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                return await super().send(request, **options)
+            return await self._goodbye(request, options)
         identity, method = request.extensions.get(_MESSAGE, (None, None))
         asks = identity is not None and method is not None
         seconds = self.bounds.call_seconds if asks else NOTICE_SECONDS
@@ -188,6 +184,12 @@ class GuardedClient(httpx2.AsyncClient):
         except Exception as error:
             fault = faults.of_exception(error, self.name, seconds)
             return self._answer(request, identity, fault) if asks else answers.taken(request)
+
+    async def _goodbye(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+        with suppress(Exception):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                return await super().send(request, **options)
+        return httpx2.Response(204, request=request)
 
     async def _check_opening(self, opening: _Opening, method: str | None) -> None:
         if method == "initialize" and opening.probe is not None and not opening.probe.done():

@@ -67,7 +67,10 @@ Handler = Callable[[str, dict[str, Any], asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def toy(handle: Handler) -> AsyncIterator[str]:
-    """A server that does what `handle(method, message, writer)` does, one request a connection."""
+    """A server that does what `handle(method, message, writer)` does, one request a connection.
+
+    What has ``moved`` in its address is redirected to it.
+    """
     serving: set[Any] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,7 +79,11 @@ async def toy(handle: Handler) -> AsyncIterator[str]:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             _, _, length = head.partition("content-length:")
             body = await reader.readexactly(int(length.split()[0]) if length else 0)
-            await handle(head.split(" ")[0].upper(), json.loads(body) if body else {}, writer)
+            method, target, _ = head.split(" ", 2)
+            if "moved" in target:
+                writer.write(http(b"", status=307, Location="/mcp"))
+            else:
+                await handle(method.upper(), json.loads(body) if body else {}, writer)
             await writer.drain()
         writer.close()
         with contextlib.suppress(OSError):

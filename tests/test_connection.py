@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -260,6 +261,38 @@ async def test_a_closed_connection_can_be_opened_again(tools):
         await connection.close()
         connection.open()
         assert (await connection.call_tool("add", {"a": 1, "b": 2})).structured_content
+
+
+OPEN_AT_EXIT = """
+import sys, time
+from mcp_notebook.auth.stores import MemoryStore
+from mcp_notebook.auth.tokens import TokenKeeper
+from mcp_notebook.background import background
+from mcp_notebook.connection import Connection
+from mcp_notebook.servers import Server
+
+async def begin():
+    connection = Connection(Server(name="peer", url=sys.argv[1]), TokenKeeper(MemoryStore()))
+    background().at_exit(connection.close)
+    connection.open()
+    await connection.ready()
+
+background().submit(begin()).result(20)
+print(time.time(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_process_with_an_open_session_ends_in_two_seconds(silent):
+    with serve_tools(unguarded=True, legacy=True) as tools, serve_faults(tools.port) as proxy:
+        if silent:
+            proxy.next(Hole(), when=lambda request: request.method == "DELETE")
+        command = [sys.executable, "-W", "error", "-c", OPEN_AT_EXIT, proxy.url]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert time.time() - float(ended.stdout) < 2.5  # two, and the interpreter's own end
+        assert ended.returncode == 0
+        assert ended.stderr == ""
+        assert "DELETE" in [request.method for request in proxy.seen]
 
 
 # -- signing in -------------------------------------------------------------------------------

@@ -457,3 +457,60 @@ def sse_server():
         yield server
     finally:
         server.stop()
+
+
+async def test_a_proxy_of_the_environment_is_used_for_other_machines(monkeypatch):
+    asked = []
+
+    async def proxy(reader, writer):
+        asked.append((await reader.readline()).decode())
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    async with server, GuardedClient("https://mcp.example.com/mcp") as client:
+        await client.post("https://mcp.example.com/mcp", json={"id": 1, "method": "x"})
+    assert asked == ["CONNECT mcp.example.com:443 HTTP/1.1\r\n"]
+
+
+async def test_one_call_at_a_time_keeps_to_one_connection():
+    with (
+        serve_tools(unguarded=True, json_response=True) as tools,
+        serve_faults(tools.port) as proxy,
+    ):
+        async with connected(proxy.url) as connection:
+            await connection.call_tool("add", {"a": 1, "b": 1})
+            before = proxy.connections
+            for _ in range(10):
+                await connection.call_tool("add", {"a": 1, "b": 1})
+            assert proxy.connections == before
+
+
+async def test_a_redirect_is_followed_on_the_same_origin():
+    async def handle(method, message, writer):
+        writer.write(handshake(message) or http(result(message, content=[])))
+
+    async with toy(handle) as url, connected(url + "?moved=1") as connection:
+        assert (await connection.call_tool("t", {})).content == []
+
+
+async def test_a_redirect_to_another_origin_is_not_followed():
+    async def handle(method, message, writer):
+        writer.write(http(b"", status=307, Location="http://127.0.0.1:1/mcp"))
+
+    async with toy(handle) as url, connection_to(url) as connection:
+        with pytest.raises(ServerError, match="not followed"):
+            await connection.ready()
+
+
+async def test_more_calls_than_connections_wait_for_their_turn(monkeypatch):
+    monkeypatch.setattr("mcp_notebook.pools.POOLS", 2)
+    monkeypatch.setattr("mcp_notebook.pools.CONNECTIONS", 2)
+    with serve_tools(unguarded=True, legacy=True, json_response=True) as tools:
+        async with connected(tools.url) as connection:
+            calls = [connection.call_tool("slow", {"seconds": 0.05}) for _ in range(20)]
+            answers = await asyncio.gather(*calls)
+            assert {answer.content[0].text for answer in answers} == {"done"}
