@@ -42,9 +42,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-PAUSE = 0.3
-"""Seconds before something that failed for the moment is tried again; doubled each time."""
-
 REPEATS = 3
 """Times one call is sent at most: for a sign-in, a step-up, and a session that was lost."""
 
@@ -74,8 +71,6 @@ class Connection:
         keeper: TokenKeeper,
         *,
         limits: Limits | None = None,
-        message_handler: Callable[[Any], Awaitable[None]] | None = None,
-        **callbacks: Any,
     ) -> None:
         """Prepares a connection; `open` starts it.
 
@@ -83,8 +78,6 @@ class Connection:
             server: Whom to connect to.
             keeper: Where its tokens are.
             limits: Bounds of size and time.
-            message_handler: Gets what the server says by itself.
-            callbacks: Further handlers passed on to `mcp.Client`.
         """
         self.server = server
         self.tools: list[Tool] = []
@@ -92,8 +85,7 @@ class Connection:
         self.limits = limits or Limits()
         self.credentials = Credentials(server, keeper) if server.transport != "stdio" else None
         self._stale = asyncio.Event()
-        handler = news.handler(self._stale.set, message_handler)
-        self._callbacks: dict[str, Any] = {"message_handler": handler, **callbacks}
+        self._callbacks: dict[str, Any] = {"message_handler": news.handler(self._stale.set)}
         self._phase = Status.DISCONNECTED
         self._greeted = False  # whether the server has greeted the client that is being entered
         self._line: Line | None = None
@@ -104,7 +96,7 @@ class Connection:
 
     def handle(self, **callbacks: Any) -> None:
         """Names further handlers of `mcp.Client`, for the clients to come."""
-        self._callbacks.update(callbacks)
+        self._callbacks |= callbacks
 
     # -- how it stands ------------------------------------------------------------------------
 
@@ -135,7 +127,7 @@ class Connection:
 
     def open(self) -> None:
         """Starts connecting, unless that is under way; returns at once."""
-        if self._owner is None or self._owner.done():
+        if self._owner is None or self._owner.done() or self._leaving.is_set():
             self._leaving = asyncio.Event()
             self._enter(Status.CONNECTING)
             self._owner = asyncio.get_running_loop().create_task(self._own(self._leaving))
@@ -183,14 +175,15 @@ class Connection:
 
     async def _own(self, leaving: asyncio.Event) -> None:
         """The owner task: what it ends with is the state of the connection."""
+        failure: MCPNotebookError | None = None
         try:
             await self._stay(leaving)
-        except MCPNotebookError as error:
-            self._enter(Status.FAILED, error)
         except asyncio.CancelledError:
-            self._enter(Status.DISCONNECTED)
-        except Exception as error:  # else every call would wait for ever
-            self._enter(Status.FAILED, self._translated(error, None))
+            pass
+        except Exception as error:
+            failure = self._translated(error, None)
+        if not leaving.is_set():  # else it was closed, and may be open again already
+            self._enter(Status.FAILED if failure else Status.DISCONNECTED, failure)
 
     async def _stay(self, leaving: asyncio.Event) -> None:
         """Enters clients one after another until told to leave or there is no hope."""
@@ -211,7 +204,8 @@ class Connection:
                 failures += 1
                 if failures >= OPENINGS or not faults.passes(error):
                     raise
-                await _first(leaving, self._wait_before(error, failures))
+                longest = self.limits.retry_after_seconds
+                await _first(leaving, faults.pause(error, failures, longest))
             else:
                 refused, failures = set(), 0
                 losses = losses + 1 if time.monotonic() - began < STEADY else 1
@@ -221,7 +215,7 @@ class Connection:
                         hint=f"Look into it with: %mcp doctor {self.server.name}",
                     )
                 if losses > 1:
-                    await _first(leaving, PAUSE * 2 ** (losses - 2))
+                    await _first(leaving, faults.PAUSE * 2 ** (losses - 2))
 
     async def _hold(self, leaving: asyncio.Event) -> None:
         """Enters one client, keeps it while it is any good, and leaves it.
@@ -365,13 +359,7 @@ class Connection:
             raise error from None
         if error.may_have_run and not repeatable:
             raise error from None
-        await asyncio.sleep(self._wait_before(error, attempt))
-
-    def _wait_before(self, error: ConnectionFailedError, attempt: int) -> float:
-        wait = error.retry_after
-        if wait is not None and wait > self.limits.retry_after_seconds:
-            raise error from None
-        return PAUSE * 2 ** (attempt - 1) if wait is None else wait
+        await asyncio.sleep(faults.pause(error, attempt, self.limits.retry_after_seconds))
 
     def _translated(self, error: BaseException, line: Line | None) -> MCPNotebookError:
         http = line.http if line is not None else None

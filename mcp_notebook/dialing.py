@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 
 import httpx2
 from mcp import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client import stdio
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp_types import CallToolResult, Implementation, JSONRPCResponse
@@ -31,6 +31,12 @@ from mcp_notebook.redaction import clean_lines, redact
 from mcp_notebook.servers import Server, expand, request_headers
 from mcp_notebook.sse import sse_transport
 from mcp_notebook.transport import GuardedClient, Limits
+
+GRACE = 1.0
+"""Seconds a program has to end by itself once its input is closed, before it is terminated."""
+
+# The SDK gives it two, which is all the time a kernel has to end: the program would outlive it.
+stdio.PROCESS_TERMINATION_TIMEOUT = GRACE
 
 tame()
 
@@ -144,8 +150,8 @@ def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> 
 
 
 def _stdio(server: Server, errlog: IO[str]) -> Any:
-    return stdio_client(
-        StdioServerParameters(
+    return stdio.stdio_client(
+        stdio.StdioServerParameters(
             command=server.command[0],
             args=list(server.command[1:]),
             env={name: expand(value, os.environ) for name, value in server.env.items()} or None,

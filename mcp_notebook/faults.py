@@ -20,6 +20,9 @@ from mcp_notebook.redaction import printable, redact
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses that may be another a moment later (RFC 9110 §15.5.9, §15.6; RFC 6585 §4)."""
 
+PAUSE = 0.3
+"""Seconds before something that failed for the moment is tried again; doubled each time."""
+
 _TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title")
 _TAG = re.compile(r"(?s)<(script|style).*?</\1\s*>|<[^>]*>")
 
@@ -70,6 +73,24 @@ def passes(error: MCPNotebookError) -> bool:
     if isinstance(error, ConnectionFailedError):
         return error.status is None or error.status in PASSING
     return bool(getattr(error, "passing", False))
+
+
+def pause(error: ConnectionFailedError, attempt: int, longest: float) -> float:
+    """Returns how many seconds to wait before what failed is tried again.
+
+    Args:
+        error: What it failed with.
+        attempt: How often it has failed in a row.
+        longest: The longest wait a server may ask for.
+
+    Raises:
+        ConnectionFailedError: The same error, where the server asks for a longer wait.
+    """
+    if error.retry_after is None:
+        return PAUSE * float(2 ** (attempt - 1))
+    if error.retry_after > longest:
+        raise error from None
+    return error.retry_after
 
 
 def of_exception(error: Exception, name: str, seconds: float) -> MCPNotebookError:

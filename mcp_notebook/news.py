@@ -27,21 +27,16 @@ LONGEST_PAUSE = 60.0
 """Seconds before a subscription that broke off is made again; doubled each time."""
 
 
-def handler(
-    tools_changed: Callable[[], None], then: Callable[[Any], Awaitable[None]] | None
-) -> Callable[[Any], Awaitable[None]]:
+def handler(tools_changed: Callable[[], None]) -> Callable[[Any], Awaitable[None]]:
     """Returns a message handler of `mcp.Client` that notices changed tools.
 
     Args:
         tools_changed: Called when the tools have changed; must not block.
-        then: Gets every message afterwards.
     """
 
     async def handle(message: Any) -> None:
         if isinstance(message, ToolListChangedNotification):
             tools_changed()
-        if then is not None:
-            await then(message)
 
     return handle
 

@@ -484,13 +484,30 @@ async def test_a_program_that_crashes_is_started_again():
 
 
 async def test_a_program_that_always_crashes_is_not_started_for_ever(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.connection.PAUSE", 0.001)
+    monkeypatch.setattr("mcp_notebook.faults.PAUSE", 0.001)
     async with program("--die-after-list") as connection:
         await until(connection, lambda: connection.status is Status.FAILED)
         assert "every time" in str(connection.failure)
 
 
-async def test_limits_are_the_callers():
-    async with program(limits=Limits(call_seconds=0.3)) as connection:
+async def test_a_program_that_is_busy_is_ended_in_time_all_the_same(tmp_path):
+    note = tmp_path / "pid"
+    limits = Limits(call_seconds=0.3)
+    async with program("--note", str(note), limits=limits) as connection:
         with pytest.raises(TimeoutError):
             await connection.call_tool("sleep", {})
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    with pytest.raises(ProcessLookupError):
+        os.kill(json.loads(note.read_text())["pid"], 0)
+
+
+async def test_a_connection_opens_again_while_its_old_program_still_ends(tmp_path):
+    async with program("--stubborn", str(tmp_path / "first")) as connection:
+        old = connection._owner
+        await connection.close()  # the first of the two ignores the end of its input, and SIGTERM
+        assert not old.done()
+        connection.open()
+        assert (await connection.call_tool("echo", {"text": "hi"})).content[0].text == "hi"
+        await asyncio.wait([old])
+        assert connection.status is Status.CONNECTED

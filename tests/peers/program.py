@@ -1,13 +1,15 @@
 """An MCP server as a program on standard input and output, of as few lines as may be.
 
 It speaks 2025-11-25. `--die TEXT` ends it at once, `--die-after-list` once its tools are listed,
-and the tool `crash` in the middle of a call.
+and the tool `crash` in the middle of a call. With `--stubborn FILE` it does not end when it is
+asked to, unless the file is there already.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -31,7 +33,7 @@ def answer(message: dict[str, Any]) -> dict[str, Any] | None:
             if name == "crash":
                 os._exit(3)
             if name == "sleep":
-                time.sleep(5)
+                time.sleep(30)
             text = message["params"].get("arguments", {}).get("text", "")
             return {"content": [{"type": "text", "text": text}]}
     return None
@@ -42,6 +44,10 @@ def main(arguments: list[str]) -> None:
         sys.exit(arguments[1])
     if arguments[:1] == ["--note"]:
         Path(arguments[1]).write_text(json.dumps({"pid": os.getpid()}))
+    stubborn = arguments[:1] == ["--stubborn"] and not Path(arguments[1]).exists()
+    if stubborn:
+        Path(arguments[1]).touch()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:
         message = json.loads(line)
         if "id" not in message:
@@ -52,6 +58,8 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(reply), flush=True)
         if arguments == ["--die-after-list"] and message["method"] == "tools/list":
             sys.exit(1)
+    if stubborn:
+        time.sleep(30)
 
 
 if __name__ == "__main__":
