@@ -32,7 +32,7 @@ class Call:
         progress: How far it is.
         wait: The wait of whoever called, or None where nobody waits in one.
         unanswered: What the server asked and nobody answered, as sentences.
-        trouble: What the person's own ``on_question`` raised.
+        trouble: What answering raised, such as the person's own ``on_question``.
     """
 
     def __init__(self, server: str, tool: str = "") -> None:
@@ -43,7 +43,7 @@ class Call:
         self.trouble: Exception | None = None
 
     def check(self) -> None:
-        """Raises what ``on_question`` raised: the call's own outcome does not matter then."""
+        """Raises what answering raised: the call's own outcome does not matter then."""
         if self.trouble is not None:
             raise self.trouble from None
 
@@ -71,6 +71,7 @@ class Calls:
         call.wait = current_wait()
         self._open.append(call)
         token = _current.set(call)
+        call.progress.begin()
         failed = True
         try:
             yield call

@@ -14,8 +14,8 @@ from mcp_notebook.errors import SignInNeededError
 from mcp_notebook.status import Status
 
 if TYPE_CHECKING:
+    from mcp_notebook.elicitation import Asking
     from mcp_notebook.progress import Progress
-    from mcp_notebook.questions import Asking
     from mcp_notebook.session import Session
 
 
@@ -53,7 +53,7 @@ class FrontEnd:
         Args:
             asking: The question. Its clock runs; it may be over at any moment.
         """
-        asking.cancel()
+        asking.cancel("nobody can be asked here")
 
     def progress(self, progress: Progress) -> None:
         """Shows how far long work is; called at every tick of a wait, and once at its end.

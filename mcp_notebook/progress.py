@@ -19,6 +19,9 @@ from mcp_notebook.redaction import printable, redact
 if TYPE_CHECKING:
     from mcp_types import LoggingMessageNotificationParams
 
+PATIENCE = 1.0
+"""Seconds after which work that reports nothing is shown too."""
+
 LINES = 20
 """Log lines of one call that are kept."""
 
@@ -75,16 +78,26 @@ class Progressing:
 
 
 class Progress:
-    """The progress of one piece of work: written on the background loop, looked at by anybody."""
+    """The progress of one piece of work: written on the background loop, looked at by anybody.
+
+    Attributes:
+        title: What it is.
+        held: Whether it waits for the person's answer to a question.
+    """
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self._began = time.monotonic()
+        self.held = False
+        self._began: float | None = None
         self._ended: float | None = None
         self._failed = False
         self._report: tuple[float, float | None, str] | None = None
         self._lines: deque[str] = deque(maxlen=LINES)
         self._logged = 0
+
+    def begin(self) -> None:
+        """Starts the clock; until then there is nothing to show."""
+        self._began = self._began or time.monotonic()
 
     def report(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Takes a report; it takes the place of the one before."""
@@ -110,20 +123,23 @@ class Progress:
             self._ended, self._failed = time.monotonic(), failed
 
     @property
-    def reports(self) -> bool:
-        """Whether the server has reported or logged anything."""
-        return self._report is not None or self._logged > 0
+    def worth_showing(self) -> bool:
+        """Whether it goes on and was reported or lasts, and does not wait for the person."""
+        if self._began is None or self._ended is not None or self.held:
+            return False
+        return self._report is not None or time.monotonic() - self._began >= PATIENCE
 
     def look(self) -> Progressing:
         """Returns how far it is now; from any thread."""
         done, total, message = self._report or (None, None, "")
         lines = tuple(self._lines.copy())
+        now = self._ended or time.monotonic()
         return Progressing(
             title=self.title,
             done=done,
             total=total,
             message=message,
-            elapsed=(self._ended or time.monotonic()) - self._began,
+            elapsed=now - (self._began or now),
             lines=lines,
             dropped=self._logged - len(lines),
             over=self._ended is not None,

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from mcp_notebook.background import background
 from mcp_notebook.calls import Call, Calls
 from mcp_notebook.connection import Connection
+from mcp_notebook.elicitation import PreparedAnswer, Questions
 from mcp_notebook.errors import RequestTimeoutError
 from mcp_notebook.frontend import FrontEnd
-from mcp_notebook.questions import PreparedAnswer, Questions
 from mcp_notebook.status import Status
 from mcp_notebook.tools import Tools
 from mcp_notebook.waiting import Wait
@@ -47,7 +47,9 @@ class Session:
         self.tools = Tools(self)
         self.front_end = front_end
         self.calls = Calls()
-        self._questions = Questions(connection.server, front_end, self.calls)
+        self._questions = Questions(
+            connection.server, self.calls, lambda asking: self.front_end.ask(asking)
+        )
         connection.handle(
             elicitation_callback=self._questions.callback,
             logging_callback=self.calls.logged,

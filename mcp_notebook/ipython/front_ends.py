@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -19,10 +20,10 @@ from mcp_notebook.status import Status
 from mcp_notebook.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mcp_notebook.elicitation import Asking
     from mcp_notebook.ipython.forms import Page
     from mcp_notebook.ipython.line import ProgressLine
     from mcp_notebook.progress import Progress
-    from mcp_notebook.questions import Asking
 
 PATIENCE = 0.6
 """Seconds a call waits in silence before the cell says what it waits for."""
@@ -111,9 +112,8 @@ class NotebookFrontEnd(InteractiveFrontEnd):
 
     def _handles_clicks(self) -> bool:
         # Before 7.4 a click during an await is handled after the cell, or in another thread.
-        import ipykernel
-
-        return ipykernel.version_info[:2] >= (7, 4)
+        major, minor = version("ipykernel").split(".")[:2]
+        return (int(major), int(minor)) >= (7, 4)
 
     def progress(self, progress: Progress) -> None:
         """Shows a bar for work that lasts; it follows the work by itself."""

@@ -1,0 +1,263 @@
+"""A server's question as a form in the output, where an ``await`` lets the kernel handle clicks.
+
+Like the card: widgets are set from the background loop only, handlers hand a wish to it. The form
+is empty when it is displayed and emptied when the question is over, so neither a saved output nor
+the state of its widgets holds an answer or a page's address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from mcp_notebook import html
+from mcp_notebook.background import background
+from mcp_notebook.elicitation import Asking
+from mcp_notebook.errors import AnswerError
+from mcp_notebook.fields import MISSING, Field, Kind
+from mcp_notebook.html import Html, tag
+from mcp_notebook.ipython.card import STYLE
+from mcp_notebook.ipython.questions import DISGUISED, split_url
+from mcp_notebook.questions import Question
+from mcp_notebook.schemas import MisfitError
+
+_UNSET = "—"
+_WIDE = {"width": "min(30em, 95%)", "margin": "0 0 .3em 0"}
+
+
+class _Quiet(ipywidgets.HTML):
+    def __repr__(self) -> str:
+        return "<a part of a question>"
+
+
+class Page(ipywidgets.VBox):
+    """The page a server wants to be opened: who asks, the whole address, its host marked."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+        self._face = _Quiet(layout={"margin": "0"})
+        super().__init__([self._face])
+        self.add_class("mcpnb-card")
+        self.add_class("mcpnb-card-asking")
+
+    def __repr__(self) -> str:
+        return f"{self._asking.question.server} asks something"
+
+    def follow(self) -> None:
+        """Fills the form, and empties it when the question is over; runs on the loop."""
+        question = self._asking.question
+        self._face.value = _form_face(question) if question.url is None else _page_face(question)
+        self._asking.when_over(lambda: background().post(self._finish))
+
+    def _finish(self) -> None:
+        self._face.value = _face(tag("div", _outcome(self._asking), class_="mcpnb-dim"))
+        self.remove_class("mcpnb-card-asking")
+
+
+class Form(Page):
+    """A question with fields, or a page with buttons."""
+
+    def __init__(self, asking: Asking) -> None:
+        super().__init__(asking)
+        self._inputs = [_Input(item) for item in asking.question.fields]
+        self._complaint = _Quiet(layout={"margin": "0"})
+        self._left = _Quiet(layout={"margin": "0 0 0 .8em"})
+        go = "Done" if asking.question.url is not None else "Send"
+        self._row = ipywidgets.HBox(
+            [
+                self._button(go, self._submit, "primary"),
+                self._button("Decline", asking.decline),
+                self._left,
+            ],
+            layout={"flex_flow": "row wrap", "margin": "0", "align_items": "center"},
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def follow(self) -> None:
+        """Fills the form, counts the time down, and empties it when the question is over."""
+        super().follow()
+        parts = [part for line in self._inputs for part in (line.label, line.widget)]
+        self.children = [self._face, *parts, self._complaint, self._row]
+        self._task = asyncio.get_running_loop().create_task(self._count_down())
+
+    async def _count_down(self) -> None:
+        while not self._asking.over:
+            left = self._asking.seconds_left
+            words = f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+            self._left.value = _face(tag("span", words, class_="mcpnb-dim"))
+            await asyncio.sleep(1 if left < 90 else 15)
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        for line in self._inputs:
+            line.clear()
+        super()._finish()
+        self.children = [self._face]
+
+    def _button(self, label: str, wish: Callable[[], None], style: str = "") -> Any:
+        button = ipywidgets.Button(
+            description=label,
+            button_style=style,
+            layout={"width": "auto", "margin": ".4em .4em 0 0"},
+        )
+        button.on_click(lambda _: background().post(wish))
+        return button
+
+    def _submit(self) -> None:
+        values: dict[str, Any] = {}
+        for line in self._inputs:
+            try:
+                value = line.read()
+            except MisfitError as misfit:
+                self._complain(f"{line.field.title} {misfit}.")
+                return
+            if value is not MISSING:
+                values[line.field.name] = value
+        try:
+            self._asking.accept(values)
+        except AnswerError as error:
+            self._complain(error.message)
+
+    def _complain(self, text: str) -> None:
+        style = "color:var(--jp-error-color1,#d32f2f)"
+        self._complaint.value = _face(tag("div", text, style=style, role="alert"))
+
+
+class _Input:
+    """One field of a form: its label and the widget a person fills in."""
+
+    def __init__(self, item: Field) -> None:
+        self.field = item
+        notes = [item.description, item.about, "" if item.required else "optional"]
+        about = " · ".join(note for note in notes if note)
+        self.label = _Quiet(
+            value=_face(tag("b", item.title), " ", tag("span", about, class_="mcpnb-dim")),
+            layout={"margin": ".3em 0 0 0"},
+        )
+        self.widget = self._widget()
+
+    def _widget(self) -> Any:
+        item = self.field
+        default = None if item.default is MISSING else item.default
+        about: dict[str, Any] = {"tooltip": item.title, "layout": _WIDE}
+        match item.kind:
+            case Kind.BOOLEAN:
+                options = [(_UNSET, None), ("yes", True), ("no", False)]
+                return ipywidgets.Dropdown(options=options, value=default, **about)
+            case Kind.CHOICE:
+                return ipywidgets.Dropdown(
+                    options=[(_UNSET, None), *self._places()], value=self._place(default), **about
+                )
+            case Kind.CHOICES:
+                chosen = [self._place(value) for value in default or []]
+                return ipywidgets.SelectMultiple(
+                    options=self._places(),
+                    value=[place for place in chosen if place is not None],
+                    rows=min(8, max(2, len(item.choices))),
+                    **about,
+                )
+            case Kind.JSON:
+                return ipywidgets.Textarea(placeholder="JSON", **about)
+        if item.secret:
+            return ipywidgets.Password(**about)
+        return ipywidgets.Text(value="" if default is None else str(default), **about)
+
+    def _places(self) -> list[tuple[str, int]]:
+        # By place, not by value: JSON's 1 and true are the same to a widget.
+        return [(choice.title, place) for place, choice in enumerate(self.field.choices)]
+
+    def _place(self, value: Any) -> int | None:
+        places = (n for n, choice in enumerate(self.field.choices) if choice.value == value)
+        return None if value is None else next(places, None)
+
+    def read(self) -> Any:
+        """Returns the value, or `MISSING` where nothing was filled in.
+
+        Raises:
+            MisfitError: It does not fit, or is needed and missing.
+        """
+        item, given = self.field, self.widget.value
+        if item.kind is Kind.CHOICES:
+            chosen = [item.choices[place].value for place in given]
+            return item.check(chosen) if chosen or item.required else MISSING
+        if given is None or (isinstance(given, str) and not given.strip()):
+            if item.required:
+                raise MisfitError("is needed")
+            return MISSING
+        if item.kind is Kind.BOOLEAN:
+            return item.check(given)
+        if item.kind is Kind.CHOICE:
+            return item.check(item.choices[given].value)
+        return item.read(given)
+
+    def clear(self) -> None:
+        """Takes what was typed out of the widget, which is saved with the notebook, and ends it."""
+        if hasattr(self.widget, "options"):
+            self.widget.options = ()
+        else:
+            self.widget.value = ""
+        self.widget.close()
+        self.label.close()
+
+
+def _form_face(question: Question) -> Html:
+    parts = [_who(question, "asks"), _message(question)]
+    if question.secret:
+        parts.append(
+            _careful(
+                "this looks like a password, a key or a card number, and "
+                f"{question.server} would get it. If you are not sure, decline."
+            )
+        )
+    return _face(*parts)
+
+
+def _page_face(question: Question) -> Html:
+    before, host, after = split_url(question.url or "")
+    link = tag(
+        "a",
+        before,
+        tag("b", host),
+        after,
+        href=question.url or "",
+        target="_blank",
+        rel="noopener noreferrer",
+    )
+    parts = [
+        _who(question, "asks you to open a page"),
+        _message(question),
+        tag("div", link),
+        tag("div", "The page is on ", tag("b", host), ".", class_="mcpnb-dim"),
+    ]
+    if question.disguised:
+        parts.append(_careful(DISGUISED))
+    return _face(*parts)
+
+
+def _who(question: Question, what: str) -> Html:
+    where = f", in {question.tool}" if question.tool else ""
+    return tag("div", tag("b", question.server), f" {what}", tag("span", where, class_="mcpnb-dim"))
+
+
+def _message(question: Question) -> Html:
+    return tag("div", question.message, style="white-space:pre-wrap;margin:.3em 0")
+
+
+def _careful(text: str) -> Html:
+    return tag("div", f"Careful: {text}", style="color:var(--jp-error-color1,#d32f2f)")
+
+
+def _outcome(asking: Asking) -> Html:
+    did = {"accept": "answered", "decline": "declined", "cancel": "not answered"}[asking.action]
+    return html.join(
+        [tag("b", asking.question.server), f" asked: {asking.question.message[:200]} — {did}."]
+    )
+
+
+def _face(*parts: object) -> Html:
+    body = tag("div", *parts, class_="mcpnb-face")
+    return Html(f"<style>{STYLE}</style>{body}")
