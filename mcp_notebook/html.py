@@ -43,7 +43,7 @@ overflow-wrap:anywhere;max-height:32em;overflow:auto}
 table-layout:auto}
 .mcpnb table.mcpnb-table th,.mcpnb table.mcpnb-table td{text-align:left;vertical-align:top;\
 padding:.25em .9em .25em 0;border:none;border-bottom:1px solid var(--jp-border-color2,#80808040);\
-max-width:34em;white-space:normal;overflow-wrap:anywhere;background:none;color:inherit}
+max-width:34em;white-space:normal;overflow-wrap:break-word;background:none;color:inherit}
 .mcpnb table.mcpnb-table th{font-weight:600;white-space:nowrap;\
 border-bottom-color:var(--jp-border-color1,#808080a0)}
 .mcpnb table.mcpnb-table .mcpnb-number{text-align:right;font-variant-numeric:tabular-nums}
@@ -148,7 +148,8 @@ def table(
         fold: Whether it begins folded away under its caption.
     """
     numeric = [
-        bool(rows) and all(rendering.is_number(row[place]) for row in rows)
+        any(rendering.is_number(row[place]) for row in rows)
+        and all(row[place] is None or rendering.is_number(row[place]) for row in rows)
         for place in range(len(headers))
     ]
     kinds = ["mcpnb-number" if number else "mcpnb-text" for number in numeric]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +77,9 @@ class Card(ipywidgets.VBox):
         self._registering: asyncio.Task[None] | None = None
         self._face = _Face(layout={"margin": "0"})
         self._paste = ipywidgets.Text(
-            placeholder="Browser on another machine? Paste the address it ended on",
+            placeholder="Browser elsewhere? Paste the address it ended on",
             continuous_update=False,
-            layout={"width": "26em", "margin": "0"},
+            layout={"width": "25em", "margin": "0"},
         )
         self._paste.observe(self._pasted, "value")
         self._cancel = self._button("Cancel", "End this sign-in", self._cancel_sign_in)
@@ -88,7 +89,7 @@ class Card(ipywidgets.VBox):
             "For an error page that says the client is unknown: register a new one",
             self._register_again,
         )
-        self._row = ipywidgets.HBox([], layout={"flex_flow": "row wrap", "margin": "0"})
+        self._row = ipywidgets.HBox([], layout={"flex_flow": "row wrap", "margin": ".5em 0 0"})
         super().__init__([self._face, self._row])
         self.add_class("mcpnb-card")
 
@@ -233,11 +234,8 @@ def _scopes(view: View) -> Html:
 
 
 def _with_code(line: str) -> Html:
-    """Sets what can be typed, after ``Try`` or a colon, as code."""
-    for lead in ("Try ", ": %mcp "):
-        before, found, after = line.partition(lead)
-        if found:
-            cut = lead.removeprefix(": ") if lead.startswith(":") else ""
-            keep = ": " if lead.startswith(":") else lead
-            return html.join([before + keep, tag("code", cut + after)])
-    return html.escape(line)
+    """Sets what can be typed, between ``Try`` and ``, or`` or after a colon, as code."""
+    parts = re.split(r"(%mcp [^,]+|(?<=Try )\S.*?(?=, or )|(?<=, or )\S+$)", line)
+    return html.join(
+        tag("code", part) if place % 2 else html.escape(part) for place, part in enumerate(parts)
+    )
