@@ -62,7 +62,7 @@ def scopes_to_ask(
     asked = chosen or wanted or _words(" ".join(listed))
     offered = discovery.authorization_server.scopes_supported
     if not chosen and offered is not None and OFFLINE not in offered:
-        asked = tuple(word for word in asked if word != OFFLINE)
+        asked = without_offline(asked)
     return _once(asked)
 
 
@@ -74,6 +74,18 @@ def offers_offline(server: Server, discovery: Discovery, scopes: tuple[str, ...]
     """
     offered = discovery.authorization_server.scopes_supported or ()
     return bool(scopes) and not server.oauth.scope and OFFLINE in offered
+
+
+def with_offline(server: Server, discovery: Discovery, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the scopes with `OFFLINE` as their last, where it is offered or asked for."""
+    if OFFLINE not in scopes and not offers_offline(server, discovery, scopes):
+        return scopes
+    return (*without_offline(scopes), OFFLINE)
+
+
+def without_offline(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the scopes but `OFFLINE`."""
+    return tuple(word for word in scopes if word != OFFLINE)
 
 
 def dpop_key(server: Server, discovery: Discovery) -> DpopKey | None:

@@ -30,10 +30,11 @@ from mcp_notebook.auth.asker import (
 from mcp_notebook.auth.asking import (
     OFFLINE,
     dpop_key,
-    offers_offline,
     record_of,
     resource_parameter,
     scopes_to_ask,
+    with_offline,
+    without_offline,
 )
 from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.authorization import Pkce, authorization_url
@@ -141,12 +142,10 @@ def _request(
         server, discovery, challenge_of(asker), granted=granted_so_far(asker, known)
     )
     extra = dict(server.oauth.authorize_params)
-    if offline and (OFFLINE in scopes or offers_offline(server, discovery, scopes)):
-        scopes = (*(word for word in scopes if word != OFFLINE), OFFLINE)
+    scopes = with_offline(server, discovery, scopes) if offline else without_offline(scopes)
+    if OFFLINE in scopes:
         # OpenID Connect Core §11: without consent the scope is ignored.
         extra.setdefault("prompt", "consent")
-    elif not offline:
-        scopes = tuple(word for word in scopes if word != OFFLINE)
     resource = resource_parameter(server, discovery)
     pkce, state = Pkce.create(), secrets.token_urlsafe(32)
     url = authorization_url(

@@ -12,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 
 from mcp_notebook.auth import grants, unattended
 from mcp_notebook.auth.asking import with_tokens
 from mcp_notebook.auth.assertions import DpopKey
+from mcp_notebook.auth.discovery import discover
 from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.auth.remedies import helped
 from mcp_notebook.auth.revocation import revoke
 from mcp_notebook.auth.tokens import StaleRecordError, TokenKeeper
 from mcp_notebook.auth.urls import canonical_resource
-from mcp_notebook.errors import AuthorizationServerError
+from mcp_notebook.errors import AuthorizationServerError, TokenStoreError
 from mcp_notebook.servers import Server
 
 REFRESH_AHEAD = 60.0
@@ -31,7 +34,11 @@ AHEAD_PAUSE = 30.0
 """Seconds between two renewals that are not yet due, so that neither a token that lives for less
 than `REFRESH_AHEAD` nor an authorization server in trouble slows every request down."""
 
+AHEAD_PATIENCE = 5.0
+"""Seconds a call waits for a renewal that is not yet due; it goes on behind the call's back."""
+
 _SPENT = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
+_GONE = frozenset({404, 405, 410})
 
 
 class Credentials:
@@ -77,9 +84,10 @@ class Credentials:
             return record
         self._ahead_at = time.monotonic()
         try:
-            return await self.renew(record.access_token)
-        except AuthorizationServerError:
-            return record
+            async with asyncio.timeout(AHEAD_PATIENCE):
+                return await self.renew(record.access_token)
+        except (AuthorizationServerError, TokenStoreError, TimeoutError):
+            return record  # it is still good: neither trouble nor a busy lock is the call's affair
 
     async def renew(self, used: str) -> TokenRecord | None:
         """Returns a record with another access token than the one that was used.
@@ -164,12 +172,45 @@ class Credentials:
                 async with self.fetch() as fetch:
                     renewed = await self._asked_anew(fetch, record)
             except AuthorizationServerError as error:
+                helped(error, self.server)
                 if error.code not in _SPENT or self._unattended:
                     raise
                 return await self._given_up(record, error)
             return await self._keep(renewed, after=record)
 
     async def _asked_anew(self, fetch: Fetch, record: TokenRecord) -> TokenRecord:
+        try:
+            return await self._asked_at(fetch, record)
+        except AuthorizationServerError as gone:
+            if gone.status not in _GONE or gone.code in _SPENT:
+                raise
+            moved = await self._moved(fetch, record)
+            if moved is None:
+                raise
+        return await self._asked_at(fetch, moved)
+
+    async def _moved(self, fetch: Fetch, record: TokenRecord) -> TokenRecord | None:
+        """Returns the record with its issuer's endpoints of today, or None where nothing changed.
+
+        A token endpoint that is gone may have moved. Only the metadata of the very issuer the
+        tokens belong to may say where: nobody else gets the refresh token.
+        """
+        try:
+            found = await discover(fetch, self.server, None, prefer_issuer=record.issuer)
+        except AuthorizationServerError:
+            return None
+        there = found.authorization_server
+        if there.issuer != record.issuer or there.token_endpoint == record.token_endpoint:
+            return None
+        return replace(
+            record,
+            authorization_endpoint=there.authorization_endpoint,
+            token_endpoint=there.token_endpoint,
+            revocation_endpoint=there.revocation_endpoint,
+            registration_endpoint=there.registration_endpoint,
+        )
+
+    async def _asked_at(self, fetch: Fetch, record: TokenRecord) -> TokenRecord:
         if self._unattended:
             return await unattended.renew(fetch, self.server, record)
         key = DpopKey.from_jwk(record.dpop_key) if record.dpop_key else None

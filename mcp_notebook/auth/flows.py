@@ -21,9 +21,20 @@ from mcp_notebook.auth.asker import (
     newly_asked,
     remember,
 )
-from mcp_notebook.auth.asking import dpop_key, record_of, resource_parameter, scopes_to_ask
+from mcp_notebook.auth.asking import (
+    OFFLINE,
+    dpop_key,
+    record_of,
+    resource_parameter,
+    scopes_to_ask,
+    with_offline,
+    without_offline,
+)
 from mcp_notebook.auth.browser import authorization_code
-from mcp_notebook.auth.device import poll_device, start_device
+from mcp_notebook.auth.client import RegisteredClient
+from mcp_notebook.auth.device import DeviceCode, poll_device, start_device
+from mcp_notebook.auth.fetch import Fetch
+from mcp_notebook.auth.metadata import Discovery
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.registration import obtain_client
 from mcp_notebook.auth.urls import host_of
@@ -63,31 +74,13 @@ async def device_code(asker: Asker) -> TokenRecord:
     server, credentials = asker.server, asker.credentials
     known = await credentials.load(fresh=True)
     discovery = await discovered(asker, known)
-    there = discovery.authorization_server
     granted = granted_so_far(asker, known)
     scopes = scopes_to_ask(server, discovery, challenge_of(asker), granted=granted)
     resource, key = resource_parameter(server, discovery), dpop_key(server, discovery)
     async with credentials.fetch() as fetch:
-        register_again = asker.register_again
-        while True:
-            client = await obtain_client(
-                fetch,
-                server,
-                discovery,
-                redirect_uri=None,
-                known=known,
-                register_again=register_again,
-            )
-            try:
-                device = await start_device(
-                    fetch, server, client, there, scope=" ".join(scopes) or None, resource=resource
-                )
-                break
-            except AuthorizationServerError as error:
-                if register_again or not is_unknown(client, error):
-                    raise
-            register_again = True
-            await forgotten(credentials, client)
+        client, device, scopes = await _begun(
+            fetch, asker, discovery, known, with_offline(server, discovery, scopes), resource
+        )
         asker.offer(
             Offer(
                 url=device.verification_uri_complete or device.verification_uri,
@@ -100,7 +93,45 @@ async def device_code(asker: Asker) -> TokenRecord:
             )
         )
         await remember(credentials, discovery, client)
+        there = discovery.authorization_server
         tokens = await asker.wait(poll_device(fetch, client, there, device, dpop=key))
     asker.finishing()
     record = record_of(server, discovery, client, tokens, scopes=scopes, resource=resource, key=key)
     return await credentials.keeper.save(record)
+
+
+async def _begun(
+    fetch: Fetch,
+    asker: Asker,
+    discovery: Discovery,
+    known: TokenRecord | None,
+    scopes: tuple[str, ...],
+    resource: str | None,
+) -> tuple[RegisteredClient, DeviceCode, tuple[str, ...]]:
+    """Gets a client and its codes; once more with what the authorization server refused put right.
+
+    Returns:
+        The client, its codes, and the scopes that were asked for.
+    """
+    server, there = asker.server, discovery.authorization_server
+    register_again = asker.register_again
+    client: RegisteredClient | None = None
+    while True:
+        client = client or await obtain_client(
+            fetch, server, discovery, redirect_uri=None, known=known, register_again=register_again
+        )
+        try:
+            asked = " ".join(scopes) or None
+            device = await start_device(
+                fetch, server, client, there, scope=asked, resource=resource
+            )
+        except AuthorizationServerError as error:
+            if error.code == "invalid_scope" and OFFLINE in scopes:
+                scopes = without_offline(scopes)
+            elif is_unknown(client, error) and not register_again:
+                await forgotten(asker.credentials, client)
+                client, register_again = None, True
+            else:
+                raise
+        else:
+            return client, device, scopes

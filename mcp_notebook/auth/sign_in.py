@@ -24,6 +24,7 @@ from mcp_notebook.auth import flows
 from mcp_notebook.auth.asker import Offer, challenge_of
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.auth.remedies import helped
 from mcp_notebook.errors import (
     MCPNotebookError,
     SignInDeniedError,
@@ -208,6 +209,7 @@ class SignIn:
             record, note = adopted.record, "Another notebook has signed in; its sign-in is used."
             self._end(SignInState.DONE, f"Signed in to {name}.", notes=(note,))
         except MCPNotebookError as error:
+            helped(error, self.server)
             self._end(_state_after(error), error.message, error.hint)
             raise
         except asyncio.CancelledError:

@@ -15,6 +15,7 @@ from mcp_notebook.auth.asking import (
     resource_parameter,
     scopes_to_ask,
     with_tokens,
+    without_offline,
 )
 from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.client import RegisteredClient
@@ -52,6 +53,9 @@ async def sign_in(
     discovery = await discover(fetch, server, challenge, prefer_issuer=prefer)
     client = await obtain_client(fetch, server, discovery, redirect_uri=None, known=known)
     scopes = scopes_to_ask(server, discovery, challenge)
+    if not server.oauth.scope:
+        # RFC 6749 §4.4.3: there is no refresh token to ask for, and some refuse the question.
+        scopes = without_offline(scopes)
     resource = resource_parameter(server, discovery)
     key = dpop_key(server, discovery)
     there = discovery.authorization_server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 
@@ -12,8 +13,9 @@ from mcp_notebook.auth import grants
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
-from mcp_notebook.errors import AuthorizationServerError
+from mcp_notebook.errors import AuthorizationServerError, TokenStoreError
 from tests.auth.signing import credentials_of, server_of, signed_in
+from tests.peers import serve_authority
 
 pytestmark = pytest.mark.anyio
 
@@ -243,3 +245,68 @@ async def test_signing_out_forgets_though_nobody_answers(authority, credentials)
     authority._faults.clear()
     assert all("remains valid" in line for line in said)
     assert await credentials.load(fresh=True) is None
+
+
+async def test_a_token_endpoint_that_has_moved_is_found_again_once(authority, credentials):
+    record = await credentials.load()
+    await credentials.keeper.save(replace(record, token_endpoint=f"{authority.url}/old/token"))
+    authority.forget_seen()
+    renewed = await credentials.renew(record.access_token)
+    assert renewed.access_token != record.access_token
+    assert renewed.token_endpoint == f"{authority.url}/token"
+    assert authority.count("/old/token") == authority.count("/token") == 1
+    authority.forget_seen()
+    await credentials.renew(renewed.access_token)
+    assert authority.counts() == {"/token": 1}
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_token_endpoint_that_is_gone_is_told_and_the_sign_in_kept(
+    authority, credentials, status
+):
+    record = await credentials.load()
+    authority.knobs.statuses["/token"] = status
+    with pytest.raises(AuthorizationServerError, match=str(status)) as gone:
+        await credentials.renew(record.access_token)
+    assert "%mcp doctor notes" in gone.value.hint
+    assert authority.count("/token") == 1
+    assert await credentials.load(fresh=True) == record
+
+
+async def test_a_refresh_token_never_follows_to_another_issuer(authority, tools, credentials):
+    record = await credentials.load()
+    authority.knobs.statuses["/token"] = 404
+    with serve_authority() as other:
+        tools.knobs.authorization_servers = (other.issuer,)
+        with pytest.raises(AuthorizationServerError, match="404"):
+            await credentials.renew(record.access_token)
+        assert other.count("/token") == 0
+        assert record.refresh_token not in str([seen.body for seen in other.seen])
+
+
+async def test_a_call_whose_token_is_still_good_does_not_wait_for_a_busy_lock(
+    authority, credentials, store, monkeypatch
+):
+    monkeypatch.setattr("mcp_notebook.auth.credentials.AHEAD_PATIENCE", 0.05)
+    before = await expires_in(credentials, 30)
+    async with asyncio.timeout(5), TokenKeeper(store).refreshing("notes"):
+        assert await credentials.current() == before
+    renewed = await credentials.renew(before.access_token)  # it went on meanwhile, and is joined
+    assert renewed.access_token != before.access_token
+    assert authority.count("/token") == 1
+
+
+async def test_a_lock_that_cannot_be_had_is_told_only_when_the_token_is_over(
+    credentials, monkeypatch
+):
+    @contextlib.asynccontextmanager
+    async def busy(name):
+        raise TokenStoreError("Another kernel has been renewing this sign-in.")
+        yield
+
+    monkeypatch.setattr(credentials.keeper, "refreshing", busy)
+    before = await expires_in(credentials, 30)
+    assert await credentials.current() == before
+    await expires_in(credentials, -1)
+    with pytest.raises(TokenStoreError):
+        await credentials.current()
