@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -19,12 +19,14 @@ from mcp_notebook.connection import Connection
 from mcp_notebook.elicitation import PreparedAnswer, Questions
 from mcp_notebook.errors import RequestTimeoutError
 from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.pacing import Throttle
 from mcp_notebook.status import Status
 from mcp_notebook.tools import Tools
 from mcp_notebook.waiting import Wait
 
 if TYPE_CHECKING:
     from mcp_notebook.auth.sign_in import SignIn
+    from mcp_notebook.batch import Batch
 
 T = TypeVar("T")
 
@@ -40,6 +42,8 @@ class Session:
         tools: The server's tools, by attribute, by item, in a loop.
         front_end: Whoever shows things to the person.
         calls: The calls under way.
+        batches: The last batch of each tool, by the tool's name.
+        throttle: How fast the server takes calls; shared by all batches.
     """
 
     def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
@@ -47,6 +51,8 @@ class Session:
         self.tools = Tools(self)
         self.front_end = front_end
         self.calls = Calls()
+        self.batches: dict[str, Batch] = {}
+        self.throttle = Throttle()
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
         )
@@ -132,14 +138,28 @@ class Session:
         """Starts work on the background loop for somebody who waits for it in this thread."""
         return Wait(work, look=self._look)
 
-    def wait_for_call(self, work: Coroutine[Any, Any, T], call: Call) -> Wait[T]:
-        """Starts a call like `wait_for`; how far it is is shown while somebody waits."""
+    def wait_for_call(
+        self,
+        work: Coroutine[Any, Any, T],
+        call: Call,
+        *,
+        tend: Callable[[], None] = lambda: None,
+    ) -> Wait[T]:
+        """Starts a call like `wait_for`; how far it is is shown while somebody waits.
+
+        Args:
+            work: The call.
+            call: What the server speaks in.
+            tend: Called in the waiting thread, at every tick and at the end.
+        """
 
         def look() -> None:
             self.front_end.look(self)
+            tend()
             self.front_end.progress(call.progress)
 
         def at_end() -> None:
+            tend()
             call.progress.end()
             self.front_end.progress(call.progress)
             call.tell()

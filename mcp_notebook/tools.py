@@ -9,12 +9,13 @@ what lets "Run All" run: the call waits for the sign-in and goes on.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_notebook import names
 from mcp_notebook.calls import Call
 from mcp_notebook.errors import ToolError, UnknownToolError
+from mcp_notebook.hints import may_be_repeated
 from mcp_notebook.redaction import clean_lines, printable
 from mcp_notebook.signature import Parameters
 from mcp_notebook.waiting import Wait
@@ -22,6 +23,7 @@ from mcp_notebook.waiting import Wait
 if TYPE_CHECKING:
     import mcp_types
 
+    from mcp_notebook.batch import Batch
     from mcp_notebook.results import ToolResult
     from mcp_notebook.session import Session
 
@@ -71,18 +73,31 @@ class Tool:
     async def _call(
         self, args: tuple[Any, ...], arguments: dict[str, Any], call: Call
     ) -> ToolResult:
-        from mcp_notebook.results import ToolResult, failure
-
         await self._session.connection.ready()
-        tool = self._needed()
+        tool = self.needed()
         bound = Parameters.of(tool.name, tool.input_schema).bind(args, arguments)
         with self._session.calls.under_way(call):
-            raw = await self._session.connection.call_tool(
-                tool.name,
-                bound,
-                repeatable=_may_be_repeated(tool),
-                progress_callback=call.progress.reported,
-            )
+            return await self.answer(tool, bound, call, progress_callback=call.progress.reported)
+
+    async def answer(
+        self, tool: mcp_types.Tool, arguments: dict[str, Any], call: Call, **options: Any
+    ) -> ToolResult:
+        """Sends one call and returns its answer; on the background loop.
+
+        Args:
+            tool: The definition, as the server's listing has it.
+            arguments: What `Parameters.bind` returned.
+            call: What the server speaks in meanwhile.
+            options: For `Connection.call_tool`.
+
+        Raises:
+            MCPNotebookError: As `__call__` says.
+        """
+        from mcp_notebook.results import ToolResult, failure
+
+        raw = await self._session.connection.call_tool(
+            tool.name, arguments, repeatable=may_be_repeated(tool), **options
+        )
         result = ToolResult(
             raw, tool=tool.name, server=self._session.name, output_schema=tool.output_schema
         )
@@ -90,12 +105,75 @@ class Tool:
             raise failure(result, hint=call.hint())
         return result
 
+    def map(
+        self,
+        rows: Any,
+        /,
+        *,
+        concurrency: int = 8,
+        rate: str | float | None = None,
+        columns: Mapping[str, str] | None = None,
+        on_error: Literal["keep", "stop"] = "keep",
+        confirm: bool = True,
+        wait: bool = True,
+        **fixed: Any,
+    ) -> Batch:
+        """Calls the tool once for every row, several at a time, and waits.
+
+        Stop keeps what is done: `last_batch` has it, and its `resume` goes on. A server that is
+        busy slows all batches of the session down. ``await tool.map(rows, wait=False)`` does the
+        same while other tasks go on.
+
+        Args:
+            rows: A DataFrame, whose columns are matched to arguments by name; dicts of arguments;
+                or the values of the one argument that is needed: a list, a Series, a generator.
+            concurrency: Calls under way at once.
+            rate: Calls in a time at the most, ``"5/s"`` or ``"100/min"``; a number is per second.
+            columns: Which column is which argument, ``{"column": "argument"}``, where their names
+                differ. What is no argument is carried along and not sent.
+            on_error: ``"keep"`` goes on with the other rows, ``"stop"`` ends at the first failure.
+            confirm: Whether you are asked first, if the tool does not say that it is harmless.
+            wait: Whether the calls are made now, rather than when the batch is awaited.
+            fixed: Arguments that are the same for every row.
+
+        Returns:
+            The answers, in the order of the rows.
+
+        Raises:
+            ToolError: The rows do not fit the tool, or you said no.
+            MCPNotebookError: What ended it before its end; what was done is kept.
+        """
+        from mcp_notebook.batch import Batch
+        from mcp_notebook.mapping import Terms
+
+        terms = Terms(
+            concurrency=concurrency,
+            rate=rate,
+            columns=columns,
+            fixed=fixed,
+            on_error=on_error,
+            confirm=confirm,
+        )
+        batch = Batch(self._session, self, rows, terms)
+        self._session.batches[self.name] = batch
+        return batch.resume() if wait else batch
+
+    @property
+    def last_batch(self) -> Batch | None:
+        """What `map` made last, also if it was stopped in the middle."""
+        return self._session.batches.get(self.name)
+
     # -- what is known of it ------------------------------------------------------------------
 
     def _definition(self) -> mcp_types.Tool | None:
         return self._session.tools._find(self.name)
 
-    def _needed(self) -> mcp_types.Tool:
+    def needed(self) -> mcp_types.Tool:
+        """Returns the definition, as the server's last listing has it.
+
+        Raises:
+            UnknownToolError: The server has no such tool.
+        """
         found = self._definition()
         if found is None:
             raise self._session.tools._unknown(self.name)
@@ -103,7 +181,7 @@ class Tool:
 
     def _described(self) -> mcp_types.Tool:
         self._session.wait()
-        return self._needed()
+        return self.needed()
 
     @property
     def description(self) -> str:
@@ -220,8 +298,3 @@ class Tools:
 
     def _ipython_key_completions_(self) -> list[str]:
         return [tool.name for tool in self._listing()]
-
-
-def _may_be_repeated(tool: mcp_types.Tool) -> bool:
-    hints = tool.annotations
-    return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)

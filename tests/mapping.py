@@ -1,0 +1,58 @@
+"""What the tests of batches share: a session on a real server, and front ends that answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from mcp_notebook.auth.stores import MemoryStore
+from mcp_notebook.auth.tokens import TokenKeeper
+from mcp_notebook.background import background
+from mcp_notebook.connection import Connection
+from mcp_notebook.elicitation import Asking
+from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.questions import Question
+from mcp_notebook.servers import Server
+from mcp_notebook.session import Session
+
+
+@contextlib.contextmanager
+def session_with(
+    url: str, front_end: FrontEnd | None = None, keeper: TokenKeeper | None = None
+) -> Iterator[Session]:
+    """An open session for the block."""
+
+    async def make() -> Connection:
+        connection = Connection(Server(name="peer", url=url), keeper or TokenKeeper(MemoryStore()))
+        connection.open()
+        return connection
+
+    connection = background().submit(make()).result(5)
+    session = Session(connection, front_end or FrontEnd())
+    try:
+        yield session
+    finally:
+        session.disconnect()
+
+
+class Answering(FrontEnd):
+    """Somebody who answers every question, and remembers it."""
+
+    def __init__(self, **answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[Question] = []
+
+    def ask(self, asking: Asking) -> None:
+        self.asked.append(asking.question)
+        asking.accept(self.answer)
+
+
+class Watching(FrontEnd):
+    """Somebody who looks at the bar, and may press Stop."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def progress(self, progress: Any) -> None:
+        self.seen.append(progress.look())
