@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mcp_notebook._version import VERSION as __version__
+from mcp_notebook._version import VERSION as __version__  # noqa: N811
 from mcp_notebook.errors import (
     AnswerError,
     AuthorizationServerError,

@@ -3,7 +3,7 @@
     MCPNotebookError
     ├── CommandError                 a %mcp line that cannot be understood
     ├── ServerConfigError            a server that is unknown, or described wrongly
-    ├── ConnectionFailedError        (ConnectionError) the server was not reached, or the call got lost
+    ├── ConnectionFailedError        (ConnectionError) the server was not reached, or a call got lost
     │   └── RequestTimeoutError      (TimeoutError) the server did not answer in time
     ├── ServerError                  the server answered a request with an error of the protocol
     ├── SignInError                  signing in did not work

@@ -10,7 +10,7 @@ import logging
 import re
 import unicodedata
 
-_SECRET_KEYS = (
+_SECRET_KEYS = (  # noqa: S105 - names, no secrets
     "access_token|refresh_token|id_token|client_secret|code|code_verifier|state|assertion|"
     "client_assertion|device_code|subject_token|registration_access_token|token|password|api_key"
 )

@@ -124,7 +124,7 @@ def _add_small_tools(server: MCPServer[Any]) -> None:
         return text
 
     @server.tool(annotations=READ_ONLY)
-    def add(a: int | float, b: int | float) -> int | float:  # noqa: PYI041 - 2 + 3 is 5, not 5.0
+    def add(a: int | float, b: int | float) -> int | float:  # 2 + 3 is 5, not 5.0
         """Adds two numbers."""
         return a + b
 
