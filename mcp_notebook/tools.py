@@ -12,12 +12,14 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from mcp_notebook import names
+from mcp_notebook import html, names
+from mcp_notebook.blocks import Shown
 from mcp_notebook.calls import Call
 from mcp_notebook.errors import ToolError, UnknownToolError
 from mcp_notebook.hints import may_be_repeated
 from mcp_notebook.redaction import clean_lines, printable
 from mcp_notebook.signature import Parameters
+from mcp_notebook.toolbox import show_tool, show_tools
 from mcp_notebook.waiting import Wait
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Tool:
     def __init__(self, session: Session, name: str) -> None:
         self._session = session
         self.name = name
+        # What `tool(…)` uses is the method; this is what IPython's `tool?` looks at.
+        vars(self)["__call__"] = _Signed(self)
 
     def __call__(self, /, *args: Any, **arguments: Any) -> ToolResult:
         """Calls the tool and waits for its answer.
@@ -222,6 +226,13 @@ class Tool:
     def __name__(self) -> str:
         return names.identifier(self.name) or "tool"
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        tool = self._definition()
+        if tool is None:
+            return {"text/plain": repr(self)}
+        shown = show_tool(tool, source=self._session.name)
+        return {"text/plain": shown.plain, "text/html": html.output(shown.markup)}
+
     def __repr__(self) -> str:
         tool = self._definition()
         if tool is None:
@@ -233,6 +244,21 @@ class Tool:
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError("a Tool belongs to a live session and is not pickled")
+
+
+class _Signed:
+    # A tool's ``__call__`` with the tool's own signature, and without a second docstring.
+
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+
+    def __call__(self, /, *args: Any, **arguments: Any) -> ToolResult:
+        return self._tool(*args, **arguments)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self._tool.__signature__
 
 
 class Tools:
@@ -298,3 +324,16 @@ class Tools:
 
     def _ipython_key_completions_(self) -> list[str]:
         return [tool.name for tool in self._listing()]
+
+    def __repr__(self) -> str:
+        return self._shown().plain
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        shown = self._shown()
+        return {"text/plain": shown.plain, "text/html": html.output(shown.markup)}
+
+    def _shown(self) -> Shown:
+        if not self._session.is_settled and not self._listing():
+            line = f"{self._session.name}: {self._session.summary()}; its tools are not known yet."
+            return Shown(line, html.remark(line))
+        return show_tools(self._listing(), source=self._session.name)

@@ -85,6 +85,7 @@ class Notebook:
         self.widgets: dict[str, dict[str, Any]] = {}
         self.people: list[threading.Thread] = []
         self._cells: dict[str, Cell] = {}
+        self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._seen = threading.Condition()
         self._pumps: list[asyncio.Task[None]] = []
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the kernel
@@ -140,6 +141,21 @@ class Notebook:
         cell = self.run(f"import json as _j; print(_j.dumps({expression}))", seconds)
         assert not cell.error, cell.error
         return json.loads(cell.text.strip().splitlines()[-1])
+
+    def complete(self, code: str) -> list[str]:
+        """Presses Tab at the end of the code; returns the lines that could come of it."""
+        content = self._do(self._ask(self.client.complete, code))
+        return [code[: content["cursor_start"]] + match for match in content["matches"]]
+
+    def inspect(self, code: str) -> str:
+        """Presses Shift-Tab at the end of the code; returns what is shown, without colours."""
+        content = self._do(self._ask(self.client.inspect, code))
+        return re.sub(r"\x1b\[[0-9;]*m", "", content.get("data", {}).get("text/plain", ""))
+
+    async def _ask(self, request: Callable[[str], str], code: str) -> dict[str, Any]:
+        answer = self._loop.create_future()
+        self._asked[request(code)] = answer
+        return await asyncio.wait_for(answer, 20)
 
     def interrupt(self) -> None:
         """Presses Stop."""
@@ -254,9 +270,11 @@ class Notebook:
             self.client.input(self.answers(content["prompt"], content["password"]))
 
     def _note_reply(self, message: dict[str, Any]) -> None:
-        cell = self._cells.get(message["parent_header"].get("msg_id", ""))
-        if cell is not None:
-            cell.reply = message["content"]
+        request = message["parent_header"].get("msg_id", "")
+        if request in self._cells:
+            self._cells[request].reply = message["content"]
+        if request in self._asked:
+            self._asked.pop(request).set_result(message["content"])
 
 
 @contextmanager
