@@ -51,8 +51,9 @@ class Fix:
 _OWN_CLIENT = "Register an application there and add the server with --client-id"
 _FIGMA = (
     "Figma registers only clients of its MCP catalog and answers all others with 403. Ask Figma to "
-    "admit a client of your own and add it with --client-id ID or the admitted --client-name; or "
-    "use the server of the Figma desktop app, which needs no sign-in: %mcp connect figma-desktop"
+    "admit a client of your own and add it with --client-id ID, or with the admitted --client-name "
+    "and --auth-method client_secret_post; or use the server of the Figma desktop app, which needs "
+    "no sign-in: %mcp connect figma-desktop"
 )
 _GITHUB = (
     "GitHub lets no client register itself. Register an OAuth app (Settings, Developer settings) "

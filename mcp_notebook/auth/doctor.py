@@ -218,10 +218,10 @@ class _Examination:
                 f"The grant {oauth.grant} needs a client that is registered already.",
                 hint=f"Register one with {host}, then: {_add(self._server)} --client-id ID",
             )
+        if record is not None and record.issuer == there.issuer and record.registration == "dcr":
+            return f"registered with {host} (dcr, {record.auth_method})"
         if oauth.client_metadata_url and there.client_id_metadata_document_supported:
             return f"the metadata document {shown(oauth.client_metadata_url)}"
-        if record is not None and record.issuer == there.issuer:
-            return f"registered with {host} ({record.registration}, {record.auth_method})"
         if there.registration_endpoint is None:
             raise AuthorizationServerError(
                 f"{host} lets no client register itself.",

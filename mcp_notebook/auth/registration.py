@@ -70,12 +70,13 @@ async def obtain_client(
             hint=f"Register one with {host_of(there.issuer)}, then: "
             f"{_add_line(server)} --grant {server.oauth.grant}",
         )
+    if known is not None and not register_again and _fits(known, server, there, redirect_uri):
+        # Also where a document is offered: it was refused then, and would be again.
+        return RegisteredClient.of(known)
     document = server.oauth.client_metadata_url
     passed_over = register_again and there.registration_endpoint is not None
     if document and there.client_id_metadata_document_supported and not passed_over:
         return _from_document(document, server.oauth, redirect_uri)
-    if known is not None and not register_again and _fits(known, server, there, redirect_uri):
-        return RegisteredClient.of(known)
     if there.registration_endpoint is None:
         raise _closed(server, there)
     return await _register(fetch, server, there, there.registration_endpoint, redirect_uri)
@@ -305,14 +306,14 @@ def _answered_method(
 ) -> str | None:
     """The one method to use from now on, or None where there is no way.
 
-    What the server answered wins over what we asked. A secret that comes with ``none``, or
-    unasked with no method at all, is not used: Figma issues one to public clients. Without a
-    secret the client is public, whatever method is echoed, unless the server's metadata rules
-    public clients out.
+    What the server answered wins over what we asked, but for one: a secret that was asked for
+    and comes with ``none`` is used as asked, because Figma answers so and then refuses whoever
+    leaves the secret out. A secret that nobody asked for is not used. Without a secret the client
+    is public, whatever method is echoed, unless the server's metadata rules public clients out.
     """
     method = document.get("token_endpoint_auth_method", asked)
     if method == "none":
-        return "none"
+        return asked if has_secret else "none"
     if method not in _WITH_SECRET:
         return None
     if has_secret:

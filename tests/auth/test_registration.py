@@ -268,7 +268,9 @@ async def test_a_kept_callback_is_recognised_also_without_its_port(authority, ke
         (("none",), {"client_secret": "s", "token_endpoint_auth_method": "client_secret_post"},
          "client_secret_post", "s"),
         (("client_secret_basic",), {"token_endpoint_auth_method": "none"}, "none", None),
-        # a secret for a public client is not used
+        # a secret that was asked for is used, whatever is said of it; one that was not is not
+        (("client_secret_post",), {"client_secret": "s", "token_endpoint_auth_method": "none"},
+         "client_secret_post", "s"),
         (("none",), {"client_secret": "s", "token_endpoint_auth_method": "none"}, "none", None),
         (("none",), {"client_secret": "s"}, "none", None),
         # no secret: public, unless the metadata rules it out

@@ -165,6 +165,10 @@ class Authority(Web):
         self.tokens.append(made)
         return made
 
+    def refuses_scope(self, asked: dict[str, str]) -> bool:
+        """Tells whether a request asks for what is never granted here."""
+        return not set(asked.get("scope", "").split()).isdisjoint(self.knobs.refused_scopes)
+
     # -- serving
 
     def delay(self, seen: Seen) -> float:
@@ -308,6 +312,8 @@ class Authority(Web):
             return self._back(asked, {"error": "unsupported_response_type"})
         if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
             return self._back(asked, {"error": "invalid_request"})
+        if self.refuses_scope(asked):
+            return self._back(asked, {"error": "invalid_scope"})
         if self.knobs.auto_approve:
             return self._answer(asked, approved=True)
         page = secrets.token_urlsafe(8)

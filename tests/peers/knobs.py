@@ -59,6 +59,8 @@ class AuthorityKnobs:
     """What is granted, whatever was asked."""
     default_scope: str = "tools"
     """What is granted where nothing was asked."""
+    refused_scopes: tuple[str, ...] = ()
+    """Scopes that are answered ``invalid_scope``, in the browser and on the wire."""
     token_overrides: dict[str, Any] = field(default_factory=dict)
     form_encoded_tokens: bool = False
     error_with_200: bool = False

@@ -82,6 +82,8 @@ class TokenEndpoint:
             client = self._authenticate(request, form)
         except OAuthError as error:
             return self._refused(error)
+        if authority.refuses_scope(form):
+            return self._refused(OAuthError("invalid_scope"))
         code, user_code = authority.secret("device-"), secrets.token_hex(4).upper()
         grant = Grant(
             client_id=client.client_id,
@@ -110,6 +112,8 @@ class TokenEndpoint:
         if kind not in self.grant_types:
             raise OAuthError("unsupported_grant_type")
         client = self._authenticate(request, form)
+        if self.authority.refuses_scope(form):
+            raise OAuthError("invalid_scope")
         jkt = self._proof_key(request)
         if kind == "authorization_code":
             return self._code(client, form, jkt)

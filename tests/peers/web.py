@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+WALL = b"<!doctype html><title>Access denied</title>"
 Moment = Literal["before", "after", "body"]
 """When a connection is cut: before the work, after it, or in the middle of the answer's body."""
 
@@ -110,6 +111,8 @@ class Web:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.port = 0
+        self.wall: Callable[[Seen], bool] | None = None
+        """A firewall in front: what it is true of is answered with a page and 403."""
         self._changed = threading.Condition()
         self._faults: list[Fault] = []
         self._holds: dict[str, asyncio.Event] = {}
@@ -279,6 +282,10 @@ class Web:
             await hold.wait()
         if delay := self.delay(seen):
             await asyncio.sleep(delay)
+        if self.wall is not None and self.wall(seen):
+            page = Fault(0, self.wall, status=403, body=WALL, content_type="text/html")
+            await self._refuse(page, self._watched(seen, send))
+            return
         fault = self._next_fault(seen)
         cut = None if fault is None else fault.cut
         if cut == "before":
