@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_notebook import faults
+from mcp_notebook.background import background
 from mcp_notebook.calls import Call
 from mcp_notebook.errors import (
     ConnectionFailedError,
@@ -129,8 +130,14 @@ class Work:
         """Whether every row has an outcome."""
         return self.rows.exhausted and self.done + len(self.failures) == self.read
 
-    def pull(self, limit: int, binder: Binder) -> None:
-        """Reads the next rows and binds them; in the thread whose rows they are."""
+    def pull(self, limit: int, binder: Binder, tell: Callable[[], None]) -> None:
+        """Reads the next rows and binds them; in the thread whose rows they are.
+
+        Args:
+            limit: How many at the most.
+            binder: What they mean.
+            tell: Called when there is something to do again.
+        """
 
         def put(given: Any) -> None:
             row = Row(self.read, given)
@@ -145,6 +152,8 @@ class Work:
             self.read += 1
             if row.error is None:
                 self.todo.append(row)
+                if len(self.todo) == 1:
+                    tell()
 
         self.rows.take(limit, PULL_SECONDS, put)
 
@@ -185,7 +194,8 @@ class Run:
         self._throttle = session.throttle
         self._connection = session.connection
         self._rate = Rate.of(terms.rate) if terms.rate is not None else None
-        self._pulling = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
         self._calling: set[asyncio.Task[Any] | None] = set()
         self._done_before = work.done
         self._ending = False
@@ -212,17 +222,19 @@ class Run:
                     fixed=self._terms.fixed,
                 )
                 self._work.target = self._binder.target
-                await self._pull()
-                await self._guard()
-                await self._work_off()
+                if await self._more():
+                    await self._guard()
+                    await self._work_off()
         finally:
+            if self._reading is not None:
+                self._reading.cancel()
             self.over.set()
 
     async def _guard(self) -> None:
         work, tool = self._work, self._definition
         again = work.doubtful and not self._repeatable
         agreed = work.confirmed or work.total == 1 or is_harmless(tool)
-        if work.todo and self._terms.confirm and (again or not agreed):
+        if self._terms.confirm and (again or not agreed):
             wait = current_wait()
             assert wait is not None
             await allow(
@@ -235,16 +247,40 @@ class Run:
             )
         work.confirmed, work.doubtful = True, False
 
-    async def _pull(self) -> None:
-        """Reads more rows, if those that were read are used up; a worker at a time."""
+    async def _more(self) -> bool:
+        """Waits for something to do; tells whether there is.
+
+        The first that needs more rows has some read. All go on with the first that arrives: the
+        next may be long in coming.
+        """
         work = self._work
-        async with self._pulling:
-            if work.todo or work.rows.exhausted:
-                return
-            wait = current_wait()
-            assert wait is not None
-            limit = max(64, 2 * self._terms.concurrency)
-            await wait.in_waiting_thread(lambda: work.pull(limit, self._binder))
+        while not work.todo:
+            if self._reading is None:
+                if work.rows.exhausted:
+                    return False
+                self._reading = asyncio.create_task(self._read())
+            elif self._reading.done():
+                done, self._reading = self._reading, None
+                done.result()
+                continue
+            self._arrived.clear()
+            await self._arrived.wait()
+        return True
+
+    async def _read(self) -> None:
+        wait = current_wait()
+        assert wait is not None
+        limit = max(64, 2 * self._terms.concurrency)
+        try:
+            await wait.in_waiting_thread(
+                lambda: self._work.pull(
+                    limit,
+                    self._binder,
+                    lambda: background().post(self._arrived.set),
+                )
+            )
+        finally:
+            self._arrived.set()
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -273,11 +309,7 @@ class Run:
 
     async def _worker(self) -> None:
         work = self._work
-        while not self._ending:
-            while not work.todo:
-                if work.rows.exhausted:
-                    return
-                await self._pull()
+        while not self._ending and await self._more():
             row = work.todo.popleft()
             try:
                 await self._see_to(row)
