@@ -11,7 +11,7 @@ from mcp_notebook.auth.asking import record_of
 from mcp_notebook.auth.client import RegisteredClient
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.discovery import discover
-from mcp_notebook.auth.metadata import Challenge, Discovery
+from mcp_notebook.auth.metadata import AuthorizationServer, Challenge, Discovery
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.errors import AuthorizationServerError, SignInNeededError, TokenStoreError
 from mcp_notebook.servers import Server
@@ -19,6 +19,12 @@ from mcp_notebook.servers import Server
 T = TypeVar("T")
 
 _CLIENT_REFUSED = frozenset({"invalid_client", "unauthorized_client"})
+_DOCUMENT_REFUSED = _CLIENT_REFUSED | {
+    "invalid_client_metadata",
+    "invalid_redirect_uri",
+    "invalid_request",
+}
+"""A client ID metadata document is refused in more words: its callback may have another port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +106,21 @@ def newly_asked(scopes: tuple[str, ...], granted: str | None) -> tuple[str, ...]
     return tuple(word for word in scopes if word not in granted.split())
 
 
-def is_unknown(client: RegisteredClient, error: AuthorizationServerError) -> bool:
-    """Tells whether a client of our own making was refused; a person's is theirs to mend."""
-    return error.code in _CLIENT_REFUSED and client.registration != "preregistered"
+def is_unknown(
+    client: RegisteredClient, there: AuthorizationServer, error: AuthorizationServerError
+) -> bool:
+    """Tells whether another client of our own making may be taken where this one was refused.
+
+    A client that a person registered is theirs to mend; in the place of a metadata document a
+    client can be registered where registration is open.
+    """
+    match client.registration:
+        case "dcr":
+            return error.code in _CLIENT_REFUSED
+        case "cimd":
+            return error.code in _DOCUMENT_REFUSED and there.registration_endpoint is not None
+        case _:
+            return False
 
 
 async def remember(

@@ -117,7 +117,7 @@ async def _in_browser(
             onward = True
             if error.code == "invalid_scope" and offline and OFFLINE in request.scopes:
                 offline = False
-            elif is_unknown(client, error) and not register_again:
+            elif is_unknown(client, request.there, error) and not register_again:
                 await forgotten(asker.credentials, client)
                 client, register_again = None, True
             else:

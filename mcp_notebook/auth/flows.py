@@ -128,7 +128,7 @@ async def _begun(
         except AuthorizationServerError as error:
             if error.code == "invalid_scope" and OFFLINE in scopes:
                 scopes = without_offline(scopes)
-            elif is_unknown(client, error) and not register_again:
+            elif is_unknown(client, there, error) and not register_again:
                 await forgotten(asker.credentials, client)
                 client, register_again = None, True
             else:
