@@ -24,9 +24,9 @@ MAX_TEXT = 20_000
 
 _TITLE, _DESCRIPTION, _CHOICE = 80, 300, 80
 _SECRET = re.compile(
-    r"(?i)pass[-_ ]?(word|wd|phrase|code)|\bpwd\b|\bpin\b|secret|token|api[-_ ]?key|\bcvv\b|\bcvc\b"
-    r"|access[-_ ]?key|private[-_ ]?key|credential|card[-_ ]?(number|no)\b|credit[-_ ]?card"
-    r"|\biban\b|\bssn\b|social security|\botp\b|one[-_ ]?time"
+    r"(?i)\b(pass[- ]?(words?|wd|phrase|code)|pwd|pin|secrets?|tokens?|(api|access|private)[- ]?key"
+    r"|credentials?|cvv|cvc|iban|ssn|social security|otp|one[- ]?time (code|password)"
+    r"|(credit|debit)?[- ]?card[- ]?(number|no)|credit[- ]?card)\b"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")

@@ -102,8 +102,7 @@ class Progress:
     def report(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Takes a report; it takes the place of the one before."""
         if math.isfinite(done) and (total is None or math.isfinite(total)):
-            text = printable(redact(message[: _MAX_LINE * 2]), _MAX_LINE) if message else ""
-            self._report = (done, total, text)
+            self._report = (done, total, message[: _MAX_LINE * 2] if message else "")
 
     async def reported(self, done: float, total: float | None, message: str | None) -> None:
         """The ``progress_callback`` of the SDK."""
@@ -112,10 +111,8 @@ class Progress:
     def log(self, params: LoggingMessageNotificationParams) -> None:
         """Takes a log line of the server."""
         self._logged += 1
-        text = printable(redact(_words(params.data)), _MAX_LINE)
-        if text:
-            level = "" if params.level in {"debug", "info", "notice"} else f"{params.level}: "
-            self._lines.append(level + text)
+        level = "" if params.level in {"debug", "info", "notice"} else f"{params.level}: "
+        self._lines.append(level + _words(params.data)[: _MAX_LINE * 2])
 
     def end(self, *, failed: bool = False) -> None:
         """Stops the clock."""
@@ -131,20 +128,25 @@ class Progress:
 
     def look(self) -> Progressing:
         """Returns how far it is now; from any thread."""
+        # Words are made harmless here: most of what a flood brings is never looked at.
         done, total, message = self._report or (None, None, "")
-        lines = tuple(self._lines.copy())
+        lines = tuple(filter(None, map(_harmless, self._lines.copy())))
         now = self._ended or time.monotonic()
         return Progressing(
             title=self.title,
             done=done,
             total=total,
-            message=message,
+            message=_harmless(message),
             elapsed=now - (self._began or now),
             lines=lines,
             dropped=self._logged - len(lines),
             over=self._ended is not None,
             failed=self._failed,
         )
+
+
+def _harmless(text: str) -> str:
+    return printable(redact(text), _MAX_LINE)
 
 
 def _words(data: Any) -> str:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mcp_notebook.auth.urls import check_web_address, host_of
+from mcp_notebook.auth.urls import as_ip, check_web_address, host_of, reach
 from mcp_notebook.errors import AnswerError, MCPNotebookError
 from mcp_notebook.fields import MISSING, Field, Kind
 from mcp_notebook.redaction import clean_lines, printable
+from mcp_notebook.rules import is_loopback
 from mcp_notebook.schemas import MisfitError, SchemaReader
 
 if TYPE_CHECKING:
@@ -88,9 +89,13 @@ class Question:
         return host_of(self.url) if self.url else ""
 
     @property
-    def disguised(self) -> bool:
-        """Whether the page's host holds international letters, which can look like others."""
-        return "xn--" in self.host
+    def caution(self) -> str:
+        """What to look out for before the page is opened, or ``""``."""
+        if "xn--" in self.host:
+            return "the name of its host holds international letters, which can look like others."
+        if as_ip(self.host) is not None:
+            return "its host is a bare number, which says nothing about whose it is."
+        return ""
 
     def validate(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Returns an answer as it is to be sent, without the optional fields that are None.
@@ -150,6 +155,13 @@ def _url_problem(url: str, server: Server) -> str:
         return "its page is not a web address"
     except MCPNotebookError as error:
         return error.message.rstrip(".")
+    # Where the server has a name, the check leaves numbers to those who resolve it. A browser
+    # would reach what listens on this machine on the server's behalf.
+    host, address = host_of(url), as_ip(host_of(url))
+    odd = address is not None and reach(address) == "forbidden"
+    here = not server.url or is_loopback(host_of(server.url))
+    if odd or (is_loopback(host) and not here):
+        return f"its page is on {host}, where the server is not"
     return ""
 
 

@@ -20,7 +20,7 @@ from mcp_notebook.errors import AnswerError
 from mcp_notebook.fields import MISSING, Field, Kind
 from mcp_notebook.html import Html, tag
 from mcp_notebook.ipython.card import STYLE
-from mcp_notebook.ipython.questions import DISGUISED, split_url
+from mcp_notebook.ipython.questions import split_url
 from mcp_notebook.questions import Question
 from mcp_notebook.schemas import MisfitError
 
@@ -53,7 +53,7 @@ class Page(ipywidgets.VBox):
         self._asking.when_over(lambda: background().post(self._finish))
 
     def _finish(self) -> None:
-        self._face.value = _face(tag("div", _outcome(self._asking), class_="mcpnb-dim"))
+        self._face.value = _styled(tag("div", _outcome(self._asking), class_="mcpnb-dim"))
         self.remove_class("mcpnb-card-asking")
 
 
@@ -213,7 +213,7 @@ def _form_face(question: Question) -> Html:
                 f"{question.server} would get it. If you are not sure, decline."
             )
         )
-    return _face(*parts)
+    return _styled(*parts)
 
 
 def _page_face(question: Question) -> Html:
@@ -233,9 +233,9 @@ def _page_face(question: Question) -> Html:
         tag("div", link),
         tag("div", "The page is on ", tag("b", host), ".", class_="mcpnb-dim"),
     ]
-    if question.disguised:
-        parts.append(_careful(DISGUISED))
-    return _face(*parts)
+    if question.caution:
+        parts.append(_careful(question.caution))
+    return _styled(*parts)
 
 
 def _who(question: Question, what: str) -> Html:
@@ -258,6 +258,9 @@ def _outcome(asking: Asking) -> Html:
     )
 
 
+def _styled(*parts: object) -> Html:
+    return Html(f"<style>{STYLE}</style>{_face(*parts)}")
+
+
 def _face(*parts: object) -> Html:
-    body = tag("div", *parts, class_="mcpnb-face")
-    return Html(f"<style>{STYLE}</style>{body}")
+    return tag("div", *parts, class_="mcpnb-face")

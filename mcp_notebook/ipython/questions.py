@@ -8,7 +8,6 @@ warning, and pressing Enter declines them.
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import signal
@@ -158,12 +157,9 @@ def url_text(question: Question) -> str:
         f"  {before}{_BOLD}{host}{_END}{after}",
         f"  The page is on {_BOLD}{host}{_END}.",
     ]
-    if question.disguised:
-        lines.append(f"{_RED}  Careful: {DISGUISED}{_END}")
+    if question.caution:
+        lines.append(f"{_RED}  Careful: {question.caution}{_END}")
     return "\n".join(line for line in lines if line.strip())
-
-
-DISGUISED = "the name holds international letters, which can look like others."
 
 
 def split_url(url: str) -> tuple[str, str, str]:
@@ -223,7 +219,8 @@ class _Reader:
         self._asking = asking
         self._thread = threading.get_ident()
         self._reading = False
-        self._woken = threading.Event()
+        self._left = False
+        self._leaving = threading.Lock()
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -237,8 +234,8 @@ class _Reader:
     def __exit__(self, *_: object) -> None:
         if self._before is None:
             return
-        if self._asking.over:  # the signal may be on its way: ours, not for who comes after
-            self._woken.wait(1)
+        with self._leaving:  # a signal on its way has come before this, and none comes after
+            self._left = True
         signal.signal(signal.SIGINT, self._before)
 
     def line(self, label: str, *, masked: bool = False) -> str:
@@ -273,10 +270,10 @@ class _Reader:
             raise KeyboardInterrupt
 
     def _wake(self) -> None:
-        if threading.get_ident() != self._thread:
-            with contextlib.suppress(OSError):
-                if os.name == "posix":
-                    signal.pthread_kill(self._thread, signal.SIGINT)
-                else:
-                    signal.raise_signal(signal.SIGINT)
-        self._woken.set()
+        with self._leaving:
+            if self._left or threading.get_ident() == self._thread:
+                return
+            if os.name == "posix":
+                signal.pthread_kill(self._thread, signal.SIGINT)
+            else:
+                signal.raise_signal(signal.SIGINT)

@@ -68,7 +68,7 @@ class Notebook:
         *,
         env: dict[str, str] | None = None,
         person: Callable[[str], object] | None = None,
-        answers: Callable[[str, bool], str] | None = None,
+        answers: Callable[[str, bool], str | None] | None = None,
         kernel_name: str = "python3",
     ) -> None:
         """Starts a kernel.
@@ -76,7 +76,8 @@ class Notebook:
         Args:
             env: Environment variables beside this process's own.
             person: Called with every new link, on a thread of its own.
-            answers: Answers `input()`: called with the prompt and whether it is masked.
+            answers: Answers `input()`: called with the prompt and whether it is masked; returns
+                None to type nothing.
             kernel_name: Which kernel.
         """
         self.person = person
@@ -191,6 +192,39 @@ class Notebook:
             assert found is not None
             return found
 
+    def wait_for_widget(
+        self, model: str, fits: Callable[[dict[str, Any]], object], seconds: float = 30
+    ) -> str:
+        """Waits until a widget of that model is in such a state, and returns its id."""
+
+        def find() -> str | None:
+            for known, state in list(self.widgets.items()):
+                if state.get("_model_name") == model and fits(state):
+                    return known
+            return None
+
+        with self._seen:
+            assert self._seen.wait_for(find, seconds), f"no {model} came to be so"
+            found = find()
+            assert found is not None
+            return found
+
+    def click(self, label: str) -> None:
+        """Clicks the newest button of that name."""
+        self.wait_for_widget("ButtonModel", lambda state: state.get("description") == label)
+        buttons = [k for k, s in self.widgets.items() if s.get("description") == label]
+        self._do(self._tell(buttons[-1], {"method": "custom", "content": {"event": "click"}}))
+
+    def type_into(self, widget: str, value: object) -> None:
+        """Gives a widget a value, as the browser does when somebody types or chooses."""
+        state = {"value": value}
+        self.widgets[widget].update(state)
+        self._do(self._tell(widget, {"method": "update", "state": state, "buffer_paths": []}))
+
+    async def _tell(self, widget: str, data: dict[str, Any]) -> None:
+        content = {"comm_id": widget, "data": data}
+        self.client.shell_channel.send(self.client.session.msg("comm_msg", content))
+
     def faces(self) -> list[str]:
         """Returns the markup of every card."""
         return [
@@ -267,7 +301,9 @@ class Notebook:
     def _answer(self, message: dict[str, Any]) -> None:
         content = message["content"]
         if message["msg_type"] == "input_request" and self.answers is not None:
-            self.client.input(self.answers(content["prompt"], content["password"]))
+            answer = self.answers(content["prompt"], content["password"])
+            if answer is not None:
+                self.client.input(answer)
 
     def _note_reply(self, message: dict[str, Any]) -> None:
         request = message["parent_header"].get("msg_id", "")
