@@ -89,7 +89,9 @@ class Card(ipywidgets.VBox):
             "For an error page that says the client is unknown: register a new one",
             self._register_again,
         )
-        self._row = ipywidgets.HBox([], layout={"flex_flow": "row wrap", "margin": ".5em 0 0"})
+        self._row = ipywidgets.HBox(
+            [], layout={"flex_flow": "row wrap", "margin": ".5em 0 0", "display": "none"}
+        )
         super().__init__([self._face, self._row])
         self.add_class("mcpnb-card")
 
@@ -132,6 +134,7 @@ class Card(ipywidgets.VBox):
             row += [self._retry]
         if list(self._row.children) != row:
             self._row.children = row
+            self._row.layout.display = "flex" if row else "none"
 
     # -- from the person ------------------------------------------------------------------------
 
