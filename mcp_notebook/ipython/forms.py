@@ -226,6 +226,7 @@ def _page_face(question: Question) -> Html:
         href=question.url or "",
         target="_blank",
         rel="noopener noreferrer",
+        style="color:var(--jp-content-link-color,#3b82c4);text-decoration:underline",
     )
     parts = [
         _who(question, "asks you to open a page"),

@@ -97,7 +97,8 @@ def describe(now: Progressing) -> str:
 
 
 def _line(text: str, message: str = "") -> Html:
-    return tag("div", text, " ", tag("span", message), style=_STYLE, role="status")
+    words = " · ".join(part for part in (text, message) if part)
+    return tag("div", words, style=_STYLE, role="status")
 
 
 def _log(now: Progressing) -> Html:
