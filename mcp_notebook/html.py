@@ -34,7 +34,7 @@ display:grid;grid-template-columns:minmax(0,1fr);gap:.5em}
 font-size:var(--jp-code-font-size,13px)}
 .mcpnb pre{margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;\
 overflow-wrap:anywhere;max-height:32em;overflow:auto}
-.mcpnb code{background:none;padding:0;color:inherit}
+.mcpnb.mcpnb code{background:none;padding:0;color:inherit}
 .mcpnb a{color:var(--jp-content-link-color,#3b82c4)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption,.mcpnb-quiet{color:var(--jp-ui-font-color2,#808080)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption{font-size:.92em}
