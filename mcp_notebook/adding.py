@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, Literal, cast
 
@@ -14,6 +15,22 @@ _NEEDED_BY = {
     "jwt_bearer": ("assertion_env",),
     "enterprise": ("idp_client_id", "idp_token_endpoint", "idp_id_token_env"),
 }
+_ONLY_FOR = {
+    **{name: grant for grant, names in _NEEDED_BY.items() for name in names},
+    "callback_host": "authorization_code",
+    "callback_port": "authorization_code",
+    "callback_path": "authorization_code",
+    "authorize_params": "authorization_code",
+    "assume_s256": "authorization_code",
+}
+"""Settings that mean nothing to any other grant."""
+
+_BELONG_TO = {
+    "client_secret_env": ("client_id",),
+    "private_key_env": ("client_id", "client_metadata_url"),
+    "signing_algorithm": ("private_key_env",),
+}
+"""Settings that mean nothing without one of others."""
 
 
 def described(reading: Reading) -> Server:
@@ -96,12 +113,28 @@ def _oauth(reading: Reading) -> OAuthSettings:
     if reading.flag("--authorize-param"):
         chosen["authorize_params"] = _pairs(reading, "--authorize-param")
     settings = OAuthSettings(**chosen)
+    _check_use(reading, settings, chosen)
+    return settings
+
+
+def _check_use(reading: Reading, settings: OAuthSettings, chosen: Iterable[str]) -> None:
+    """Refuses what is missing, and what would change nothing though somebody expects it to."""
     for field in _NEEDED_BY.get(settings.grant, ()):
         if getattr(settings, field) is None:
-            raise grammar.usage_error(
-                reading, f"--grant {settings.grant} needs --{field.replace('_', '-')}."
-            )
-    return settings
+            raise grammar.usage_error(reading, f"--grant {settings.grant} needs {_option(field)}.")
+    for field in chosen:
+        grant = _ONLY_FOR.get(field, settings.grant)
+        if grant != settings.grant:
+            raise grammar.usage_error(reading, f"{_option(field)} is for --grant {grant}.")
+        needed = _BELONG_TO.get(field, ())
+        if needed and not any(getattr(settings, name) for name in needed):
+            options = " or ".join(_option(name) for name in needed)
+            raise grammar.usage_error(reading, f"{_option(field)} belongs to {options}.")
+
+
+def _option(field: str) -> str:
+    plural = {"authorize_params": "authorize_param", "trusted_issuers": "trusted_issuer"}
+    return f"--{plural.get(field, field).replace('_', '-')}"
 
 
 def _refuse_others(reading: Reading, allowed: set[str], belongs: str) -> None:

@@ -119,6 +119,16 @@ class TestAdd:
             ("add a https://a.b --callback-port 99999", "not a port"),
             ("add a https://a.b --callback-port x", "not a port"),
             ("add a https://a.b --grant jwt_bearer", "needs --assertion-env"),
+            ("add a https://a.b --assertion-env J", "is for --grant jwt_bearer"),
+            ("add a https://a.b --idp-client-id i", "is for --grant enterprise"),
+            (
+                "add a https://a.b --grant device_code --callback-port 1",
+                "for --grant authorization",
+            ),
+            ("add a https://a.b --grant device_code --authorize-param a=b", "--authorize-param is"),
+            ("add a https://a.b --client-secret-env S", "belongs to --client-id"),
+            ("add a https://a.b --private-key-env K", "--client-id or --client-metadata-url"),
+            ("add a https://a.b --signing-algorithm ES384", "belongs to --private-key-env"),
         ],
     )
     def test_what_does_not_go_together_is_refused(self, line, says):

@@ -143,7 +143,7 @@ def _from_document(url: str, oauth: OAuthSettings, redirect_uri: str | None) -> 
             hint="It looks like --client-metadata-url https://you.example/notebook.json.",
         )
     client = RegisteredClient(client_id=url, registration="cimd", redirect_uri=redirect_uri)
-    if oauth.auth_method == "private_key_jwt":
+    if oauth.auth_method == "private_key_jwt" or (oauth.private_key_env and not oauth.auth_method):
         return with_key(replace(client, auth_method="private_key_jwt"), oauth)
     return client
 
