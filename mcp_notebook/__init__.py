@@ -31,6 +31,8 @@ from mcp_notebook.errors import (
 )
 
 if TYPE_CHECKING:
+    from mcp_notebook.batch import Batch, BatchStopped
+    from mcp_notebook.cache import AnswerCache
     from mcp_notebook.questions import Question, accept_defaults
     from mcp_notebook.results import ToolResult
     from mcp_notebook.session import Session
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
     from mcp_notebook.tools import Tool, Tools
 
 __all__ = [
+    "AnswerCache",
     "AnswerError",
     "AuthorizationServerError",
+    "Batch",
+    "BatchStopped",
     "CommandError",
     "ConnectionFailedError",
     "MCPNotebookError",
@@ -68,6 +73,9 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "AnswerCache": "cache",
+    "Batch": "batch",
+    "BatchStopped": "batch",
     "Question": "questions",
     "Session": "session",
     "Status": "status",

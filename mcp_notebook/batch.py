@@ -14,11 +14,15 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from mcp_notebook import html, names, rendering, tables
+from mcp_notebook.cache import schema_digest
 from mcp_notebook.errors import MCPNotebookError, ToolError
-from mcp_notebook.mapping import Row, Run, Terms, Work
+from mcp_notebook.mapping import Run
+from mcp_notebook.outcomes import Outcome, columns_of, free_name, outputs
 from mcp_notebook.redaction import printable
 from mcp_notebook.rows import Rows
+from mcp_notebook.sink import JSONLines
 from mcp_notebook.waiting import Wait
+from mcp_notebook.work import Row, Terms, Work
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -65,9 +69,10 @@ class Batch:
         self._session = session
         self._tool = tool
         self._terms = terms
-        self._work = Work(Rows(rows))
+        self._work = Work(Rows(rows), terms)
         self._run: Run | None = None
         self._seconds = 0.0
+        self._made = time.time()
 
     # -- going on -----------------------------------------------------------------------------
 
@@ -128,10 +133,11 @@ class Batch:
     def _begin(self) -> tuple[Run, Wait[None], float]:
         self._check_idle()
         run = self._run = Run(self._session, self._tool, self._work, self._terms)
-        began, before = time.monotonic(), self.done + self.failed
+        began, before = time.monotonic(), self._work.settled
 
         def tend() -> None:
-            done = self.done + self.failed
+            self._work.write()
+            done = self._work.settled
             run.call.progress.report(done, self.total, self._pace(done - before, began))
 
         return run, self._session.wait_for_call(run.run(), run.call, tend=tend), began
@@ -143,6 +149,7 @@ class Batch:
     def _end(self, began: float) -> None:
         self._seconds += time.monotonic() - began
         self._run = None
+        self._work.close()
 
     def _pace(self, done: int, began: float) -> str:
         """Returns what stands beside the bar: failures, calls a second, the time left."""
@@ -181,7 +188,7 @@ class Batch:
     @property
     def results(self) -> list[ToolResult | None]:
         """The answers in the order of the rows; None where a row failed or was not reached."""
-        return [row.result for row in self._work.kept]
+        return [row.result for row in self._kept()]
 
     @property
     def errors(self) -> dict[int, MCPNotebookError]:
@@ -197,7 +204,7 @@ class Batch:
 
     def __getitem__(self, number: int) -> ToolResult:
         """Returns a row's answer, and raises its error if it failed."""
-        row = self._work.kept[number]
+        row = self._kept()[number]
         if row.error is not None:
             raise row.error.with_traceback(None)
         if row.result is None:
@@ -217,33 +224,69 @@ class Batch:
         Raises:
             MCPNotebookError: pandas is not installed.
         """
-        kept = list(self._work.kept)
+        outcomes = self._outcomes()
         places: list[int] = []
-        outputs: list[dict[str, Any]] = []
-        for place, row in enumerate(kept):
-            for output in _outputs(row, explode=explode):
+        answers: list[dict[str, Any]] = []
+        for place, outcome in enumerate(outcomes):
+            for output in outputs(outcome, explode=explode):
                 places.append(place)
-                outputs.append(output)
-        frame = self._inputs(kept).iloc[places].copy()
-        beside = tables.to_frame(outputs)
+                answers.append(output)
+        frame = self._inputs(outcomes).iloc[places].copy()
+        beside = tables.to_frame(answers)
         for name in beside.columns:
-            frame[_free(name, frame.columns)] = beside[name].array
-        errors = [kept[place].error for place in places]
-        frame[_free("error", frame.columns)] = [
-            error.message if error else None for error in errors
-        ]
+            frame[free_name(name, frame.columns)] = beside[name].array
+        frame[free_name("error", frame.columns)] = [outcomes[place].error for place in places]
         return frame
 
-    def _inputs(self, kept: list[Row]) -> DataFrame:
+    def _inputs(self, outcomes: list[Outcome]) -> DataFrame:
         given = self._work.rows.frame
         if given is not None:
-            return given.iloc[: len(kept)]  # type: ignore[no-any-return]
-        return tables.to_frame([self._named(row) for row in kept])
+            return given.iloc[[outcome.number for outcome in outcomes]]  # type: ignore[no-any-return]
+        return tables.to_frame([self._named(outcome.given) for outcome in outcomes])
 
-    def _named(self, row: Row) -> dict[str, Any]:
-        if isinstance(row.given, Mapping):
-            return {str(name): value for name, value in row.given.items()}
-        return {self._work.target: row.given}
+    def _named(self, given: Any) -> dict[str, Any]:
+        if isinstance(given, Mapping):
+            return {str(name): value for name, value in given.items()}
+        return {self._work.target: given}
+
+    def _kept(self) -> list[Row]:
+        if self._work.sink is not None:
+            raise ToolError(
+                "The answers were written to the sink and are not kept here.",
+                hint="Read them there, or to_frame() if it is a file.",
+            )
+        return self._work.kept
+
+    def _outcomes(self) -> list[Outcome]:
+        sink = self._work.sink
+        if not isinstance(sink, JSONLines):
+            return [Outcome.of(row) for row in self._kept()]
+        found = {}
+        for record in sink.read():  # the last line of a row counts
+            has_answer = record.error is None
+            found[record.row] = Outcome(
+                record.row, record.arguments or {}, has_answer, record.result, record.error
+            )
+        return [found[number] for number in sorted(found)]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the answers are from: server, tool, schema, versions, time, and what was known."""
+        connection = self._session.connection
+        info = connection.client.server_info if connection.client is not None else None
+        tool = self._session.tools._find(self._tool.name)
+        return {
+            "server": self._session.name,
+            "url": self._session.url,
+            "version": info.version if info is not None else None,
+            "tool": self._tool.name,
+            "schema": schema_digest(tool) if tool is not None else None,
+            "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._made)),
+            "seconds": round(self._seconds, 3),
+            "answered": self._work.answered,
+            "known": self._work.known,
+            "failed": self.failed,
+        }
 
     # -- being shown --------------------------------------------------------------------------
 
@@ -271,24 +314,23 @@ class Batch:
         failures = [row for _, row in sorted(self._work.failures.items())[:SHOWN_FAILURES]]
         first = (row for row in self._work.kept if row.result is not None)
         done = [row for row, _ in zip(first, range(SHOWN_ROWS), strict=False)]
-        inputs = _columns([self._named(row) for row in failures + done])
-        outputs = _columns([next(_outputs(row)) for row in done])
+        inputs = columns_of([self._named(row.given) for row in failures + done])
+        members = columns_of([next(outputs(Outcome.of(row))) for row in done])
         room = rendering.MAX_COLUMNS - 2
-        inputs, outputs = inputs[: room // 2], outputs[: room - len(inputs[: room // 2])]
+        inputs = inputs[: room // 2]
+        members = members[: room - len(inputs)]
         middle = ["error"] if failures else []
         cells = []
         for row in failures + done:
-            named, answer = self._named(row), next(_outputs(row)) if row.result else {}
+            named, answer = self._named(row.given), next(outputs(Outcome.of(row)))
             told = [row.error.message if row.error else None] if failures else []
-            cells.append(
-                [row.number, *map(named.get, inputs), *told, *(answer.get(n) for n in outputs)]
-            )
+            cells.append([row.number, *map(named.get, inputs), *told, *map(answer.get, members)])
         more = self.failed - len(failures), self.done - len(done)
         words = [
             f"{n:,} more {what}" for n, what in zip(more, ("failed", "done"), strict=True) if n
         ]
         note = f"… {' and '.join(words)}: .to_frame() has them all" if words else ""
-        return ["row", *inputs, *middle, *outputs], cells, note
+        return ["row", *inputs, *middle, *members], cells, note
 
     @property
     def _source(self) -> str:
@@ -298,6 +340,8 @@ class Batch:
         total = self.total
         of = f" of {total:,}" if total is not None else ""
         parts = [f"{self.done:,}{of} rows done"]
+        if self._work.known:
+            parts.append(f"{self._work.known:,} of them known")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
         if not self.is_done and total is not None:
@@ -317,30 +361,6 @@ class Batch:
             and self._way_on() not in error.hint
         ):
             error.hint = f"{error.hint} {self._standing()}. {self._way_on()}".strip()
-
-
-def _outputs(row: Row, *, explode: bool = False) -> Iterator[dict[str, Any]]:
-    if row.result is None:
-        yield {}
-        return
-    data = row.result.data
-    several = tables.rows_of(data) if explode else None
-    if several:
-        yield from several
-    elif isinstance(data, dict):
-        yield {str(name): value for name, value in data.items()}
-    else:
-        yield {"result": data}
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def _free(name: str, taken: Any) -> str:
-    while name in taken:
-        name = f"{name}_result"
-    return name
 
 
 def _clock(seconds: float) -> str:

@@ -1,9 +1,9 @@
 """One tool over many rows, on the background loop: workers, refusals, and when to give up.
 
-A `Work` is the rows and what has become of them; it outlives the runs over it. A `Run` goes over
-what is not done yet with a few workers. Rows are read and bound in the thread that waits, calls
-are made here. What may pass in a moment is waited out for all calls together (`pacing.Throttle`);
-what cannot pass ends the run, with every answer kept and the other rows as they were.
+A `Run` goes over what is not done yet of a `Work`, with a few workers. Rows are read in the thread
+that waits, calls are made here. What may pass in a moment is waited out for all calls together
+(`pacing.Throttle`); what cannot pass ends the run, with every answer kept and the other rows as
+they were.
 
 A call is made again only if the first surely did not run, or the tool says that running twice
 does no harm. One that was cut off in the middle otherwise counts as failed, and says so.
@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_notebook import faults
 from mcp_notebook.background import background
@@ -28,18 +27,17 @@ from mcp_notebook.errors import (
     ServerError,
     SignInError,
     TokenStoreError,
-    ToolArgumentError,
-    ToolError,
     ToolFailedError,
     UnknownToolError,
 )
 from mcp_notebook.guard import allow
 from mcp_notebook.hints import is_harmless, may_be_repeated
 from mcp_notebook.pacing import Rate
-from mcp_notebook.rows import Binder, Rows
+from mcp_notebook.rows import Binder
 from mcp_notebook.signature import Parameters
 from mcp_notebook.status import Status
 from mcp_notebook.waiting import current_wait
+from mcp_notebook.work import Row, Terms, Work
 
 if TYPE_CHECKING:
     import mcp_types
@@ -48,132 +46,13 @@ if TYPE_CHECKING:
     from mcp_notebook.session import Session
     from mcp_notebook.tools import Tool
 
+T = TypeVar("T")
+
 ATTEMPTS = 8
 """Times one row is sent while the server is busy or gone; with the pauses between, a minute."""
 
 LONGEST_WAIT = 900.0
 """Seconds a server may ask a batch to wait; beyond, the run ends and can be resumed."""
-
-PULL_SECONDS = 0.05
-"""How long rows are read in one go; a generator may take its time for each."""
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One row: what was given, what is sent, and the outcome once there is one."""
-
-    number: int
-    given: Any
-    arguments: dict[str, Any] | None = None
-    result: ToolResult | None = None
-    error: MCPNotebookError | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How a batch is to be done; see `Tool.map`."""
-
-    concurrency: int = 8
-    rate: str | float | None = None
-    columns: Mapping[str, str] | None = None
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    on_error: Literal["keep", "stop"] = "keep"
-    confirm: bool = True
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise ToolError("concurrency is the number of calls under way at once: 1 or more.")
-        if self.rate is not None:
-            Rate.of(self.rate)  # raises
-        if self.on_error not in {"keep", "stop"}:
-            raise ToolError(
-                f"on_error is not {self.on_error!r}.",
-                hint='"keep" goes on with the other rows, "stop" ends at the first failure.',
-            )
-
-
-class Work:
-    """The rows of one batch and what has become of them.
-
-    Written by the loop while a run is under way and by nobody else; any thread may look.
-
-    Attributes:
-        rows: Where they come from.
-        read: How many have been read.
-        done: How many have a result.
-        todo: Those read and not yet done.
-        failures: Those that failed, by number.
-        kept: All that have been read, in order.
-        confirmed: Whether a person has agreed.
-        doubtful: Whether rows are to be sent again whose first call may have run.
-        target: The argument that rows without names are.
-    """
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self.read = 0
-        self.done = 0
-        self.todo: deque[Row] = deque()
-        self.failures: dict[int, Row] = {}
-        self.kept: list[Row] = []
-        self.confirmed = False
-        self.doubtful = False
-        self.target = "value"
-
-    @property
-    def total(self) -> int | None:
-        """How many rows there are, where that is known."""
-        return self.read if self.rows.exhausted else self.rows.total
-
-    @property
-    def over(self) -> bool:
-        """Whether every row has an outcome."""
-        return self.rows.exhausted and self.done + len(self.failures) == self.read
-
-    def pull(self, limit: int, binder: Binder, tell: Callable[[], None]) -> None:
-        """Reads the next rows and binds them; in the thread whose rows they are.
-
-        Args:
-            limit: How many at the most.
-            binder: What they mean.
-            tell: Called when there is something to do again.
-        """
-
-        def put(given: Any) -> None:
-            row = Row(self.read, given)
-            if row.number == 0:
-                binder.check_first(given)
-            try:
-                row.arguments = binder.arguments(given)
-            except ToolArgumentError as error:
-                row.error = error.with_traceback(None)
-                self.failures[row.number] = row
-            self.kept.append(row)
-            self.read += 1
-            if row.error is None:
-                self.todo.append(row)
-                if len(self.todo) == 1:
-                    tell()
-
-        self.rows.take(limit, PULL_SECONDS, put)
-
-    def retry(self) -> None:
-        """Puts the rows that were sent and failed back among those to be done."""
-        for row in [row for row in self.failures.values() if row.arguments is not None]:
-            self.doubtful = self.doubtful or bool(getattr(row.error, "may_have_run", False))
-            del self.failures[row.number]
-            row.error = None
-            self.todo.append(row)
-
-    def finish(self, row: Row, result: ToolResult) -> None:
-        """Notes a row's answer."""
-        row.result = result
-        self.done += 1
-
-    def fail(self, row: Row, error: MCPNotebookError) -> None:
-        """Notes that a row has failed."""
-        row.error = error
-        self.failures[row.number] = row
 
 
 class Run:
@@ -197,11 +76,10 @@ class Run:
         self._reading: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
         self._calling: set[asyncio.Task[Any] | None] = set()
-        self._done_before = work.done
+        self._done_before = work.answered
         self._ending = False
         self._repeatable = False
         self._definition: mcp_types.Tool
-        self._binder: Binder
 
     async def run(self) -> None:
         """Makes the calls.
@@ -212,23 +90,54 @@ class Run:
         """
         try:
             with self._session.calls.under_way(self.call):
-                await self._connection.ready()
-                self._definition = definition = self._tool.needed()
-                self._repeatable = may_be_repeated(definition)
-                self._binder = Binder(
-                    Parameters.of(definition.name, definition.input_schema),
-                    is_table=self._work.rows.is_table,
-                    columns=self._terms.columns,
-                    fixed=self._terms.fixed,
-                )
-                self._work.target = self._binder.target
+                remembered = await self._remembered()
+                await self._prepare(remembered or await self._listed())
                 if await self._more():
+                    if remembered is not None:  # not everything is known: the server is needed
+                        await self._prepare(await self._listed())
                     await self._guard()
                     await self._work_off()
         finally:
             if self._reading is not None:
                 self._reading.cancel()
             self.over.set()
+
+    async def _remembered(self) -> mcp_types.Tool | None:
+        """Returns the tool as the cache has it, where the server cannot be asked at once."""
+        cache = self._work.cache
+        if cache is None or self._connection.status is Status.CONNECTED:
+            return None
+        session = self._session
+        return await self._in_thread(
+            lambda: cache.remembered(session.name, session.url, self._tool.name)
+        )
+
+    async def _listed(self) -> mcp_types.Tool:
+        await self._connection.ready()
+        return self._tool.needed()
+
+    async def _prepare(self, tool: mcp_types.Tool) -> None:
+        self._definition = tool
+        self._repeatable = may_be_repeated(tool)
+        binder = Binder(
+            Parameters.of(tool.name, tool.input_schema),
+            is_table=self._work.rows.is_table,
+            columns=self._terms.columns,
+            fixed=self._terms.fixed,
+        )
+        client = self._connection.client
+        info = client.server_info if client is not None else None
+        session, version = self._session, info.version if info is not None else ""
+        await self._in_thread(
+            lambda: self._work.prepare(binder, tool, session.name, session.url, version)
+        )
+
+    @staticmethod
+    async def _in_thread(job: Callable[[], T]) -> T:
+        """Does what reads rows and files, in the thread of whoever waits for the batch."""
+        wait = current_wait()
+        assert wait is not None
+        return await wait.in_waiting_thread(job)
 
     async def _guard(self) -> None:
         work, tool = self._work, self._definition
@@ -240,7 +149,7 @@ class Run:
             await allow(
                 tool,
                 work.todo[0].arguments or {},
-                rows=None if work.total is None else work.total - work.done - len(work.failures),
+                rows=None if work.total is None else work.total - work.settled,
                 again=again,
                 front_end=self._session.front_end,
                 wait=wait,
@@ -268,17 +177,10 @@ class Run:
         return True
 
     async def _read(self) -> None:
-        wait = current_wait()
-        assert wait is not None
         limit = max(64, 2 * self._terms.concurrency)
+        tell = partial(background().post, self._arrived.set)
         try:
-            await wait.in_waiting_thread(
-                lambda: self._work.pull(
-                    limit,
-                    self._binder,
-                    lambda: background().post(self._arrived.set),
-                )
-            )
+            await self._in_thread(lambda: self._work.pull(limit, tell))
         finally:
             self._arrived.set()
 
@@ -375,9 +277,9 @@ class Run:
                     raise error
                 if attempt < ATTEMPTS:
                     return True
-                if self._work.done == self._done_before:
+                if self._work.answered == self._done_before:
                     raise error  # nothing has worked for a minute: the server is gone
-                self._done_before = self._work.done
+                self._done_before = self._work.answered
         elif isinstance(error, ToolFailedError | ServerError):
             self._throttle.passed(began)
         self._work.fail(row, error)

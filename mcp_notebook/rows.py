@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
-from mcp_notebook.errors import ToolArgumentError, ToolError
+from mcp_notebook.errors import MCPNotebookError, ToolArgumentError, ToolError
 from mcp_notebook.names import nearest
 from mcp_notebook.redaction import printable
 from mcp_notebook.signature import Parameters
@@ -47,6 +47,7 @@ class Rows:
         self.is_table = False
         self.exhausted = False
         self._broken = False
+        self._unread: list[Any] = []
         self._iterator = self._open(given)
 
     def _open(self, given: Any) -> Iterator[Any]:
@@ -88,7 +89,7 @@ class Rows:
         end = time.monotonic() + seconds
         for _ in range(limit):
             try:
-                given = next(self._iterator)
+                given = self._unread.pop() if self._unread else next(self._iterator)
             except StopIteration:
                 self.exhausted = True
                 return
@@ -96,7 +97,11 @@ class Rows:
                 # A generator that has raised is over; what indexes a table or list goes on.
                 self._broken = inspect.isgenerator(self._iterator) and self.frame is None
                 raise
-            put(given)
+            try:
+                put(given)
+            except MCPNotebookError:  # it cannot be taken now; the next run begins with it
+                self._unread.append(given)
+                raise
             if time.monotonic() > end:
                 return
 

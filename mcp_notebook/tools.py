@@ -9,7 +9,8 @@ what lets "Run All" run: the call waits for the sign-in and goes on.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_notebook import html, names
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import mcp_types
 
     from mcp_notebook.batch import Batch
+    from mcp_notebook.cache import AnswerCache
     from mcp_notebook.results import ToolResult
     from mcp_notebook.session import Session
 
@@ -119,6 +121,8 @@ class Tool:
         columns: Mapping[str, str] | None = None,
         on_error: Literal["keep", "stop"] = "keep",
         confirm: bool = True,
+        cache: bool | str | Path | AnswerCache | None = None,
+        sink: str | Path | Callable[[dict[str, Any]], object] | None = None,
         wait: bool = True,
         **fixed: Any,
     ) -> Batch:
@@ -137,6 +141,10 @@ class Tool:
                 differ. What is no argument is carried along and not sent.
             on_error: ``"keep"`` goes on with the other rows, ``"stop"`` ends at the first failure.
             confirm: Whether you are asked first, if the tool does not say that it is harmless.
+            cache: Keeps answers on disk, and does not call again for those that are kept: True
+                for the user's own file, a path, or an `AnswerCache`.
+            sink: Writes answers as they come and keeps none in memory: a ``.jsonl`` file, which is
+                gone on with if it is there, or a function that is given each as a dict.
             wait: Whether the calls are made now, rather than when the batch is awaited.
             fixed: Arguments that are the same for every row.
 
@@ -148,7 +156,7 @@ class Tool:
             MCPNotebookError: What ended it before its end; what was done is kept.
         """
         from mcp_notebook.batch import Batch
-        from mcp_notebook.mapping import Terms
+        from mcp_notebook.work import Terms
 
         terms = Terms(
             concurrency=concurrency,
@@ -157,6 +165,8 @@ class Tool:
             fixed=fixed,
             on_error=on_error,
             confirm=confirm,
+            cache=cache,
+            sink=sink,
         )
         batch = Batch(self._session, self, rows, terms)
         self._session.batches[self.name] = batch
@@ -248,7 +258,6 @@ class Tool:
 
 class _Signed:
     # A tool's ``__call__`` with the tool's own signature, and without a second docstring.
-
 
     def __init__(self, tool: Tool) -> None:
         self._tool = tool
