@@ -340,7 +340,7 @@ class Connection:
                     self._lose(line)
             if isinstance(error, SignInNeededError):
                 if error.step_up:
-                    self._signing.step_up(error, operation)
+                    self._signing.step_up(error, operation, seen)
                 elif refused:
                     raise self._signing.refused(error) from None
                 refused = refused or not error.step_up

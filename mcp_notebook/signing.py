@@ -42,6 +42,7 @@ class Signing:
         self._changed = changed
         self._task: asyncio.Task[Any] | None = None
         self._stepped_up: dict[tuple[str, frozenset[str]], float] = {}
+        self._lacking: SignInNeededError | None = None
 
     @property
     def under_way(self) -> bool:
@@ -54,12 +55,14 @@ class Signing:
         """Returns the task of the sign-in under way, or of a new one.
 
         Args:
-            need: Why, where a request was refused.
+            need: Why, where a request was refused; None where the person asks for it. Then
+                permissions that were lacking and not given yet are asked for as well.
             register_again: The client that is known is refused; another is registered.
 
         Raises:
             SignInError: The server is a local program.
         """
+        need = need or self._lacking
         if self._credentials is None:
             name = self._server.name
             raise need or SignInError(f"{name} is a program on this machine: there is no sign-in.")
@@ -74,6 +77,7 @@ class Signing:
         # `exception` marks it as seen: those who wait for it get it, and nobody may wait any more.
         if not task.cancelled() and task.exception() is None:
             self.times += 1
+            self._lacking = None
         self._changed()
 
     async def done(self, need: SignInNeededError, seen: int) -> None:
@@ -102,23 +106,33 @@ class Signing:
         if self.current is not None:
             self.current.cancel()
 
-    def step_up(self, need: SignInNeededError, operation: str) -> None:
+    def step_up(self, need: SignInNeededError, operation: str, seen: int) -> None:
         """Notes that permissions are asked for on behalf of an operation.
+
+        Args:
+            need: With what the server refused it.
+            operation: What was refused.
+            seen: What `times` was when the request was sent. Where somebody signs in right now, or
+                has since, this request is one of several that were refused together.
 
         Raises:
             SignInError: They were asked for a short while ago already, and in vain.
         """
+        if self.under_way or self.times != seen:
+            return
         wanted = _wanted(need)
         before = self._stepped_up.get((operation, wanted))
         if before is not None and time.monotonic() - before < STEP_UP_PAUSE:
-            raise self._lacking(operation, wanted) from None
+            raise self._in_vain(operation, wanted) from None
         self._stepped_up[operation, wanted] = time.monotonic()
+        self._lacking = need
 
-    def _lacking(self, operation: str, wanted: frozenset[str]) -> SignInError:
+    def _in_vain(self, operation: str, wanted: frozenset[str]) -> SignInError:
         return SignInError(
             f"{self._server.name} still refuses {operation} for want of permissions "
             f"({printable(' '.join(sorted(wanted)))}), though they were asked for.",
-            hint="The account may lack the right; ask whoever runs the server.",
+            hint=f"Ask for them once more: %mcp sign-in {self._server.name}. If that was done, the "
+            "account may lack the right; ask whoever runs the server.",
         )
 
     def refused(self, need: SignInNeededError) -> SignInError:
@@ -128,7 +142,7 @@ class Signing:
             need: With what the server refused it.
         """
         if need.step_up:
-            return self._lacking("every request", _wanted(need))
+            return self._in_vain("every request", _wanted(need))
         return SignInError(
             f"{self._server.name} does not accept the sign-in it was just given.",
             hint=f"See what it answers with: %mcp doctor {self._server.name}",

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from mcp_notebook.auth.metadata import Challenge
 from mcp_notebook.auth.sign_in import SignInState
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.errors import (
     ConnectionFailedError,
     SignInDeniedError,
     SignInError,
+    SignInNeededError,
 )
+from mcp_notebook.servers import Server
+from mcp_notebook.signing import Signing
 from mcp_notebook.status import Status
 from mcp_notebook.transport import Limits
 from tests.connecting import (
@@ -363,6 +367,61 @@ async def test_permissions_that_do_not_help_are_asked_for_once(authority, guarde
             with pytest.raises(SignInError, match="still refuses"):
                 await attempt
         assert authority.count("/authorize", "GET") == 2
+
+
+async def test_calls_that_lack_the_same_permissions_share_one_question(authority, guarded):
+    async with connection_to(guarded.url) as connection:
+        await person(connection)
+        await connection.ready()
+        calls = [asyncio.create_task(connection.call_tool("secret_tool", {})) for _ in range(8)]
+        await person(connection)
+        for result_of in await asyncio.gather(*calls):
+            assert "42" in result_of.content[0].text
+        assert authority.count("/authorize", "GET") == 2
+
+
+async def test_permissions_that_were_declined_are_asked_for_again_when_the_person_says_so(
+    authority, guarded
+):
+    async with connection_to(guarded.url) as connection:
+        await person(connection)
+        await connection.ready()
+        call = asyncio.create_task(connection.call_tool("secret_tool", {}))
+        await person(connection, "deny")
+        with pytest.raises(SignInDeniedError):
+            await call
+        with pytest.raises(SignInError, match="still refuses") as braked:
+            await connection.call_tool("secret_tool", {})
+        assert "%mcp sign-in peer" in braked.value.hint
+        connection.start_sign_in()
+        await link(connection)
+        assert connection.sign_in.standing().added == ("admin",)
+        await person(connection)
+        await until(connection, lambda: connection.status is Status.CONNECTED)
+        assert "42" in (await connection.call_tool("secret_tool", {})).content[0].text
+        assert authority.count("/authorize", "GET") == 3
+
+
+def test_the_brake_is_for_one_operation_its_permissions_and_ten_minutes(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("mcp_notebook.signing.time.monotonic", lambda: now)
+    signing = Signing(Server(name="peer", url="https://peer.example/mcp"), None, lambda: None)
+
+    def refused(operation: str, scope: str) -> bool:
+        challenge = Challenge(error="insufficient_scope", scope=scope)
+        need = SignInNeededError("more", challenge=challenge, step_up=True)
+        try:
+            signing.step_up(need, operation, signing.times)
+        except SignInError:
+            return True
+        return False
+
+    assert not refused("write", "a b")
+    assert refused("write", "b a")
+    assert not refused("write", "a b c")
+    assert not refused("read", "a b")
+    now = 601.0
+    assert not refused("write", "a b")
 
 
 async def test_a_server_that_never_accepts_the_sign_in_is_not_signed_in_to_for_ever(
