@@ -94,7 +94,10 @@ class Notebook:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         # Sockets of the file system: on TCP the kernel warns that it is not encrypted.
-        self.manager = AsyncKernelManager(kernel_name=kernel_name, transport="ipc")
+        self._sockets = tempfile.TemporaryDirectory(prefix="nb-")
+        self.manager = AsyncKernelManager(
+            kernel_name=kernel_name, transport="ipc", ip=f"{self._sockets.name}/k"
+        )
         self._do(self._begin({**os.environ, **(env or {})}))
 
     def _do(self, work: Coroutine[Any, Any, T], seconds: float = 90) -> T:
@@ -254,6 +257,7 @@ class Notebook:
         self._thread.join(5)
         self._loop.close()
         self._log.close()
+        self._sockets.cleanup()
 
     async def _end(self) -> None:
         await self._detach()

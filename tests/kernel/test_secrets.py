@@ -48,7 +48,7 @@ def test_a_working_day_leaves_no_secret_behind(start, notes, authority, tmp_path
     authority.fail_next(9, 503, path="/token")
     authority.expire_access()
     assert nb.run("notes.tools.add(a=2, b=3)").error  # cannot be renewed at present
-    authority.fail_next(0, 503, path="/token")
+    authority.heal()
     nb.run("notes.tools.fail()")
     nb.run("1 / 0")
     for line in ("notes", "%mcp", "%mcp doctor notes", "%mcp status", "%whos", "%store notes"):

@@ -206,6 +206,10 @@ class Web:
 
     # -- faults
 
+    def heal(self) -> None:
+        """Ends all faults that were ordered and have not come."""
+        self._faults.clear()
+
     def fail_next(
         self,
         times: int = 1,
