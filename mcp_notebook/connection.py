@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
-from mcp_notebook import faults, news
+from mcp_notebook import faults
 from mcp_notebook.auth.bearer import Bearer
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.sign_in import SignIn
@@ -30,6 +30,7 @@ from mcp_notebook.errors import (
     MCPNotebookError,
     SignInNeededError,
 )
+from mcp_notebook.news import News, followed
 from mcp_notebook.pages import pages
 from mcp_notebook.servers import Server
 from mcp_notebook.signal import Signal
@@ -63,6 +64,7 @@ class Connection:
     Attributes:
         tools: What the server offers, as its last listing says.
         failure: Why the connection failed, while `status` is ``failed``.
+        news: What the server said has changed.
     """
 
     def __init__(
@@ -84,8 +86,8 @@ class Connection:
         self.failure: MCPNotebookError | None = None
         self.limits = limits or Limits()
         self.credentials = Credentials(server, keeper) if server.transport != "stdio" else None
-        self._stale = asyncio.Event()
-        self._callbacks: dict[str, Any] = {"message_handler": news.handler(self._stale.set)}
+        self.news = News()
+        self._callbacks: dict[str, Any] = {"message_handler": self.news.handle}
         self._phase = Status.DISCONNECTED
         self._greeted = False  # whether the server has greeted the client that is being entered
         self._line: Line | None = None
@@ -239,7 +241,7 @@ class Connection:
                 opened = True
                 self._line = line
                 self._enter(Status.CONNECTED)
-                async with news.followed(line.client, self._stale, lambda: self._list_again(line)):
+                async with followed(line.client, self.news, lambda: self._list_again(line)):
                     await line.over.wait()
                 if not leaving.is_set():
                     await line.idle(FAREWELL)
@@ -380,7 +382,7 @@ class Connection:
 
     def _signed_in(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and task.exception() is None:
-            self._stale.set()  # another account may have other tools
+            self.news.missed()  # another account may have other tools
             self.open()
 
     async def sign_out(self) -> list[str]:

@@ -14,9 +14,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mcp import Client
-from mcp.client.subscriptions import ListenNotSupportedError, ToolsListChanged
+from mcp.client.subscriptions import (
+    ListenNotSupportedError,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ToolsListChanged,
+)
 from mcp.shared.exceptions import MCPError
-from mcp_types import METHOD_NOT_FOUND, ToolListChangedNotification
+from mcp_types import (
+    METHOD_NOT_FOUND,
+    PromptListChangedNotification,
+    ResourceListChangedNotification,
+    ResourceUpdatedNotification,
+    ToolListChangedNotification,
+)
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 PAUSE = 0.3
@@ -27,40 +38,65 @@ LONGEST_PAUSE = 60.0
 """Seconds before a subscription that broke off is made again; doubled each time."""
 
 
-def handler(tools_changed: Callable[[], None]) -> Callable[[Any], Awaitable[None]]:
-    """Returns a message handler of `mcp.Client` that notices changed tools.
+class News:
+    """What one server said has changed, for whoever keeps what it listed. On the loop.
 
-    Args:
-        tools_changed: Called when the tools have changed; must not block.
+    Attributes:
+        tools: Set when the tools have changed, until they are listed again.
+        changes: How often each of the other lists has changed.
+        watchers: Called with the address of a resource that has changed; must not block.
     """
 
-    async def handle(message: Any) -> None:
-        if isinstance(message, ToolListChangedNotification):
-            tools_changed()
+    def __init__(self) -> None:
+        self.tools = asyncio.Event()
+        self.changes = {"prompts": 0, "resources": 0}
+        self.watchers: set[Callable[[str], None]] = set()
 
-    return handle
+    async def handle(self, message: Any) -> None:
+        """The ``message_handler`` of `mcp.Client`."""
+        match message:
+            case ToolListChangedNotification() | ToolsListChanged():
+                self.tools.set()
+            case PromptListChangedNotification() | PromptsListChanged():
+                self.changes["prompts"] += 1
+            case ResourceListChangedNotification() | ResourcesListChanged():
+                self.changes["resources"] += 1
+            case ResourceUpdatedNotification():
+                for watcher in list(self.watchers):
+                    watcher(message.params.uri)
+
+    def begin(self) -> None:
+        """Takes the other lists for changed: this is a new connection."""
+        for topic in self.changes:
+            self.changes[topic] += 1
+
+    def missed(self) -> None:
+        """Takes everything for changed: nobody listened for a while."""
+        self.tools.set()
+        self.begin()
 
 
 @asynccontextmanager
 async def followed(
-    client: Client, stale: asyncio.Event, list_again: Callable[[], Awaitable[None]]
+    client: Client, news: News, list_again: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[None]:
     """Keeps what is known of the tools fresh while the block runs.
 
     Args:
         client: The open client.
-        stale: Set when the tools have changed.
+        news: Where what has changed is noted.
         list_again: Lists them; must not raise.
     """
 
     async def keep() -> None:
         while True:
-            await stale.wait()
-            stale.clear()
+            await news.tools.wait()
+            news.tools.clear()
             await list_again()
             await asyncio.sleep(PAUSE)  # a server may say so a thousand times a second
 
-    tasks = [asyncio.create_task(listen(client, stale.set)), asyncio.create_task(keep())]
+    news.begin()
+    tasks = [asyncio.create_task(listen(client, news)), asyncio.create_task(keep())]
     try:
         yield
     finally:
@@ -69,12 +105,8 @@ async def followed(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def listen(client: Client, tools_changed: Callable[[], None]) -> None:
-    """Keeps a subscription to all lists the server tells changes of; returns if there is none.
-
-    The lists of prompts and resources are subscribed to for the SDK's cache, which forgets what
-    has changed.
-    """
+async def listen(client: Client, news: News) -> None:
+    """Keeps a subscription to all lists the server tells changes of; returns if there is none."""
     offered = client.server_capabilities
     tools, prompts, resources = (
         bool(lists and lists.list_changed)
@@ -92,11 +124,10 @@ async def listen(client: Client, tools_changed: Callable[[], None]) -> None:
                 resources_list_changed=resources,
             ) as subscription:
                 if lost:
-                    tools_changed()
+                    news.missed()
                 lost = 0
                 async for event in subscription:
-                    if isinstance(event, ToolsListChanged):
-                        tools_changed()
+                    await news.handle(event)
         except ListenNotSupportedError:
             return
         except MCPError as error:
