@@ -7,19 +7,29 @@ while the person types; whoever needs them sooner waits for the rest of the impo
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Bool, observe, validate
 
 if TYPE_CHECKING:
     from mcp_notebook.ipython.commands import Commands
 
+logger = logging.getLogger(__name__)
+
 
 @magics_class
 class MCPMagics(Magics):
-    """The one magic."""
+    """The one magic, and what can be set of it with ``%config``."""
+
+    keep_loop_running = Bool(
+        default_value=False,
+        help="Let your own asyncio tasks go on while a cell waits for a server. This patches "
+        "asyncio (with nest_asyncio2) until the kernel ends.",
+    ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
@@ -46,6 +56,23 @@ class MCPMagics(Magics):
             self._commands = self._make()
         return self._commands
 
+    @validate("keep_loop_running")
+    def _allowed(self, proposal: Any) -> bool:
+        if proposal.value:
+            from mcp_notebook.ipython.waiting import hindrance
+
+            if reason := hindrance(self.shell):
+                # Not an error: one profile may serve terminals and kernels of any version.
+                logger.warning("MCPMagics.keep_loop_running stays off: %s.", reason)
+                return False
+        return bool(proposal.value)
+
+    @observe("keep_loop_running")
+    def _set(self, change: Any) -> None:
+        from mcp_notebook.ipython.waiting import keep_loop_running
+
+        keep_loop_running(on=change.new)
+
     def _make(self) -> Commands:
         from mcp_notebook.ipython import front_ends
         from mcp_notebook.ipython.commands import Commands
@@ -63,6 +90,9 @@ class MCPMagics(Magics):
     def close(self) -> None:
         """Takes back what was registered with the shell."""
         assert self.shell is not None
+        self.keep_loop_running = False
+        with contextlib.suppress(ValueError):
+            self.shell.configurables.remove(self)  # type: ignore[arg-type] # typed too narrowly
         if self._commands is not None:
             after_cell = self._commands.front_end.after_cell
             with contextlib.suppress(ValueError):

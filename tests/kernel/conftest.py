@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,19 +13,18 @@ from tests.driving.kernel import Notebook
 from tests.peers import serve_authority, serve_tools, visit
 
 
-@pytest.fixture
-def home(tmp_path) -> dict[str, str]:
-    """The environment of a user who keeps sign-ins in files."""
+def environment(directory: Path) -> dict[str, str]:
+    """The environment of a user who keeps sign-ins in files, in this directory."""
     return {
-        "MCP_NOTEBOOK_HOME": str(tmp_path / "home"),
+        "MCP_NOTEBOOK_HOME": str(directory / "home"),
         "MCP_NOTEBOOK_TOKEN_STORE": "file",
-        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "IPYTHONDIR": str(directory / "ipython"),
     }
 
 
-@pytest.fixture
-def start(home) -> Iterator:
-    """Starts kernels of that user; they are ended with the test."""
+@contextmanager
+def kernels(home: dict[str, str]) -> Iterator[Callable[..., Notebook]]:
+    """Gives what starts kernels of that user; they are ended with the block."""
     started: list[Notebook] = []
 
     def start(*, person=visit, load: bool = True, **options) -> Notebook:
@@ -32,9 +34,29 @@ def start(home) -> Iterator:
             assert not book.run("%load_ext mcp_notebook").error
         return book
 
-    yield start
-    for book in started:
-        book.close()
+    try:
+        yield start
+    finally:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Notebook.close, started))
+
+
+@pytest.fixture
+def home(tmp_path) -> dict[str, str]:
+    return environment(tmp_path)
+
+
+@pytest.fixture
+def start(home) -> Iterator[Callable[..., Notebook]]:
+    with kernels(home) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory) -> Iterator[Callable[..., Notebook]]:
+    """Starts kernels that the tests of a module have in common."""
+    with kernels(environment(tmp_path_factory.mktemp("user"))) as start:
+        yield start
 
 
 @pytest.fixture
