@@ -24,7 +24,7 @@ from mcp_notebook.auth.remedies import helped
 from mcp_notebook.auth.revocation import revoke
 from mcp_notebook.auth.tokens import StaleRecordError, TokenKeeper
 from mcp_notebook.auth.urls import canonical_resource
-from mcp_notebook.errors import AuthorizationServerError, TokenStoreError
+from mcp_notebook.errors import AuthorizationServerError, MCPNotebookError, TokenStoreError
 from mcp_notebook.servers import Server
 
 REFRESH_AHEAD = 60.0
@@ -176,6 +176,9 @@ class Credentials:
                 if error.code not in _SPENT or self._unattended:
                     raise
                 return await self._given_up(record, error)
+            except MCPNotebookError as error:
+                helped(error, self.server)
+                raise
             return await self._keep(renewed, after=record)
 
     async def _asked_anew(self, fetch: Fetch, record: TokenRecord) -> TokenRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
 from mcp_notebook.errors import AuthorizationServerError, TokenStoreError
+from mcp_notebook.servers import OAuthSettings, Server
 from tests.auth.signing import credentials_of, server_of, signed_in
 from tests.peers import serve_authority
 
@@ -310,3 +312,28 @@ async def test_a_lock_that_cannot_be_had_is_told_only_when_the_token_is_over(
     await expires_in(credentials, -1)
     with pytest.raises(TokenStoreError):
         await credentials.current()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"idp_token_endpoint": "https://10.0.0.8/token"}, {"trusted_issuers": ("https://10.0.0.8",)}],
+    ids=str,
+)
+async def test_a_public_server_leads_to_a_private_address_only_if_the_person_named_it(
+    named, monkeypatch
+):
+    row = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **more: [row])
+    monkeypatch.setenv("NO_PROXY", "*")
+
+    def there(**oauth):
+        server = Server(name="n", url="https://notes.test/mcp", oauth=OAuthSettings(**oauth))
+        return Credentials(server, TokenKeeper(MemoryStore())).fetch()
+
+    async with there(**named) as fetch:
+        await fetch.check("https://10.0.0.8/token", what="token endpoint")
+        with pytest.raises(AuthorizationServerError):
+            await fetch.check("https://10.0.0.9/token", what="token endpoint")
+    async with there() as fetch:
+        with pytest.raises(AuthorizationServerError, match="private network"):
+            await fetch.check("https://10.0.0.8/token", what="token endpoint")
