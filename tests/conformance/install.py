@@ -1,9 +1,9 @@
-"""Installs what the conformance suite needs into `.node/`, with the machine's npm.
+"""Installs the conformance suite, and servers written elsewhere, with the machine's npm.
 
     python -m tests.conformance.install [SUITE-VERSION ...]
 
-The suite wants a newer Node than many machines have; npm has Node itself as a package. All
-versions are pinned here and nowhere else.
+All of it goes into `.node/`. The suite wants a newer Node than many machines have; npm has Node
+itself as a package. All versions are pinned here and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ OLDEST_NODE = 22
 CURRENT = "0.2.0-alpha.12"
 STABLE = "0.1.16"
 SUITES = (CURRENT, STABLE)
+SERVERS = {"server-everything": "2026.8.31", "server-filesystem": "2026.8.31"}
 
 CACHE = Path(__file__).parents[2] / ".node"
 _NODE_PACKAGES = {
@@ -33,7 +34,7 @@ _NODE_PACKAGES = {
 
 
 class MissingError(Exception):
-    """The suite cannot be had on this machine; the text says why."""
+    """It cannot be had on this machine; the text says why."""
 
 
 def node() -> Path:
@@ -60,6 +61,20 @@ def suite(version: str) -> Path:
     """
     package = "@modelcontextprotocol/conformance"
     folder = _installed(f"suite-{version}", f"{package}@{version}")
+    return folder / "node_modules" / package / "dist" / "index.js"
+
+
+def server(name: str) -> Path:
+    """Returns the script of one of the project's example servers, installed if it is not there.
+
+    Args:
+        name: One of `SERVERS`.
+
+    Raises:
+        MissingError: It cannot be installed.
+    """
+    package = f"@modelcontextprotocol/{name}"
+    folder = _installed(f"{name}-{SERVERS[name]}", f"{package}@{SERVERS[name]}")
     return folder / "node_modules" / package / "dist" / "index.js"
 
 
@@ -110,9 +125,11 @@ def _npm_install(npm: str, folder: Path, package: str) -> None:
 
 
 def main() -> None:
-    """Installs Node and the versions that are named, else all of them."""
+    """Installs Node, the versions that are named, else all of them, and the servers."""
     try:
         print(node())
+        for name in SERVERS:
+            print(server(name))
         for version in sys.argv[1:] or SUITES:
             print(suite(version))
     except MissingError as error:
