@@ -8,8 +8,8 @@ that changes, each in this one process; told is the median of the rounds, and ho
 ideal (calls in flight / 20 ms) that is.
 
 ``map``: a `Session` whose sign-in is kept, as after ``%mcp connect``. ``sdk``: the SDK's client
-with the token as a fixed header, no OAuth at all. ``sdk-oauth``: the SDK's client with its own OAuth
-provider, signed in. ``fastmcp``: FastMCP's client with the token, if it is installed.
+with the token as a fixed header, no OAuth at all. ``sdk-oauth``: the SDK's client with its own
+OAuth provider, signed in. ``fastmcp``: FastMCP's client with the token, if it is installed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mcp_notebook.background import background
 from tests.mapping import session_with
 
 MILLISECONDS = 20
-SLOWEST = 60.0
+SLOWEST = 10.0
 """Seconds one measurement may take; a client that is slower makes fewer calls."""
 
 Call = Callable[[], Awaitable[Any]]
