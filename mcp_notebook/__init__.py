@@ -27,13 +27,17 @@ from mcp_notebook.errors import (
     ToolArgumentError,
     ToolError,
     ToolFailedError,
+    UnknownNameError,
     UnknownToolError,
 )
 
 if TYPE_CHECKING:
     from mcp_notebook.batch import Batch, BatchStopped
     from mcp_notebook.cache import AnswerCache
+    from mcp_notebook.contents import ResourceResult
+    from mcp_notebook.prompts import Prompt, PromptResult, Prompts
     from mcp_notebook.questions import Question, accept_defaults
+    from mcp_notebook.resources import Resource, Resources
     from mcp_notebook.results import ToolResult
     from mcp_notebook.session import Session
     from mcp_notebook.status import Status
@@ -48,8 +52,14 @@ __all__ = [
     "CommandError",
     "ConnectionFailedError",
     "MCPNotebookError",
+    "Prompt",
+    "PromptResult",
+    "Prompts",
     "Question",
     "RequestTimeoutError",
+    "Resource",
+    "ResourceResult",
+    "Resources",
     "ServerConfigError",
     "Session",
     "SignInDeniedError",
@@ -64,6 +74,7 @@ __all__ = [
     "ToolFailedError",
     "ToolResult",
     "Tools",
+    "UnknownNameError",
     "UnknownToolError",
     "__version__",
     "accept_defaults",

@@ -3,7 +3,7 @@
     MCPNotebookError
     ├── CommandError                 a %mcp line that cannot be understood
     ├── ServerConfigError            a server that is unknown, or described wrongly
-    ├── ConnectionFailedError        (ConnectionError) the server was not reached, or a call got lost
+    ├── ConnectionFailedError        (ConnectionError) the server was not reached, a call got lost
     │   └── RequestTimeoutError      (TimeoutError) the server did not answer in time
     ├── ServerError                  the server answered a request with an error of the protocol
     ├── SignInError                  signing in did not work
@@ -12,6 +12,7 @@
     │   ├── SignInExpiredError       (TimeoutError) nobody answered in time
     │   └── AuthorizationServerError the authorization server is unreachable, or answers wrongly
     ├── TokenStoreError              tokens could not be kept or read
+    ├── UnknownNameError             (AttributeError, KeyError) no such prompt or resource template
     └── ToolError
         ├── UnknownToolError         (AttributeError, KeyError) no such tool
         ├── ToolArgumentError        (TypeError) the arguments do not fit the tool; nothing was sent
@@ -164,6 +165,10 @@ class AuthorizationServerError(SignInError):
 
 class TokenStoreError(MCPNotebookError):
     """Tokens could not be kept or read."""
+
+
+class UnknownNameError(MCPNotebookError, AttributeError, KeyError):
+    """The server has no prompt or resource template of that name."""
 
 
 class ToolError(MCPNotebookError):

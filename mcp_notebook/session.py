@@ -20,7 +20,10 @@ from mcp_notebook.elicitation import PreparedAnswer, Questions
 from mcp_notebook.errors import RequestTimeoutError
 from mcp_notebook.frontend import FrontEnd
 from mcp_notebook.pacing import Throttle
+from mcp_notebook.prompts import Prompts
+from mcp_notebook.resources import Resources
 from mcp_notebook.status import Status
+from mcp_notebook.suggestions import Suggestions
 from mcp_notebook.tools import Tools
 from mcp_notebook.waiting import Wait
 
@@ -43,6 +46,7 @@ class Session:
         front_end: Whoever shows things to the person.
         calls: The calls under way.
         batches: The last batch of each tool, by the tool's name.
+        suggestions: What the server suggests for arguments.
         throttle: How fast the server takes calls; shared by all batches.
     """
 
@@ -53,6 +57,9 @@ class Session:
         self.calls = Calls()
         self.batches: dict[str, Batch] = {}
         self.throttle = Throttle()
+        self.suggestions = Suggestions(connection)
+        self._resources = Resources(self)
+        self._prompts = Prompts(self)
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
         )
@@ -89,6 +96,18 @@ class Session:
     def is_settled(self) -> bool:
         """Whether what the server offers is known, so that a name can be said to be wrong."""
         return self.connection.client is not None
+
+    @property
+    def resources(self) -> Resources:
+        """The server's resources; looking for them has them listed, in the background."""
+        self._resources.begin()
+        return self._resources
+
+    @property
+    def prompts(self) -> Prompts:
+        """The server's prompts; looking for them has them listed, in the background."""
+        self._prompts._listing.begin()
+        return self._prompts
 
     @property
     def on_question(self) -> PreparedAnswer | None:

@@ -223,6 +223,10 @@ class Parameters:
             text += "\n\nArgs:\n" + "\n".join(lines)
         return text.strip()
 
+    def name_of(self, word: str) -> str:
+        """Returns the server's own name of an argument, or the word where there is none."""
+        return self._by_identifier.get(word, word)
+
     def values(self, word: str) -> list[str]:
         """Returns the values to offer for an argument, as text: its choices, true and false."""
         parameter = self.all.get(self._by_identifier.get(word, word))

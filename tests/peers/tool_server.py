@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
-from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
+from mcp.server.mcpserver.prompts.base import Prompt
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    PromptsListChanged,
+    ResourceUpdated,
+    ToolsListChanged,
+)
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import JSONResponse, Response
 
@@ -31,6 +37,8 @@ class ToolKnobs:
     unguarded: bool = False
     extra_tools: int = 0
     slow: float = 0
+    completion_seconds: float = 0
+    """How long the server thinks before it suggests values."""
 
     # transport; these are read when the server starts
     legacy: bool = False
@@ -78,6 +86,8 @@ class ToolServer(Web):
         knobs: What is odd about it; mutable.
         ran: The tools that were carried out, with their arguments.
         cancelled: The tools whose work was cancelled in the middle.
+        note_text: What the resource ``peers://note`` says.
+        subscribed: The resources that are subscribed to, in the older eras.
     """
 
     def __init__(self, authority: Authority | None, knobs: ToolKnobs) -> None:
@@ -86,6 +96,8 @@ class ToolServer(Web):
         self.knobs = knobs
         self.ran: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
+        self.note_text = "first"
+        self.subscribed: list[str] = []
         self.sessions: list[Any] = []
 
     @property
@@ -127,6 +139,32 @@ class ToolServer(Web):
     def remove_tool(self, name: str) -> None:
         self.mcp.remove_tool(name)
         self.run(self._tell_change())
+
+    def change_note(self, text: str) -> None:
+        """Changes the resource ``peers://note`` and tells who is subscribed to it, in both eras."""
+        self.note_text = text
+        self.run(self._tell_update("peers://note"))
+
+    async def _tell_update(self, uri: str) -> None:
+        await self._bus.publish(ResourceUpdated(uri=uri))
+        if uri in self.subscribed:
+            for session in self.sessions:
+                await session.send_resource_updated(uri)
+
+    def add_prompt(self, name: str = "greet") -> None:
+        """Adds a prompt and tells everybody."""
+
+        def greet() -> str:
+            """Greets."""
+            return "Hello."
+
+        self.mcp.add_prompt(Prompt.from_function(greet, name=name))
+        self.run(self._tell_prompts())
+
+    async def _tell_prompts(self) -> None:
+        await self._bus.publish(PromptsListChanged())
+        for session in self.sessions:
+            await session.send_prompt_list_changed()
 
     async def _tell_change(self) -> None:
         await self._bus.publish(ToolsListChanged())

@@ -15,7 +15,13 @@ from mcp.server.mcpserver import (
     Resolve,
 )
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp_types import (
+    Completion,
+    EmptyResult,
+    SubscribeRequestParams,
+    ToolAnnotations,
+    UnsubscribeRequestParams,
+)
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import BaseModel, Field
 
@@ -64,7 +70,7 @@ def make_server(host: ToolServer, bus: SubscriptionBus) -> MCPServer[Any]:
     _values(server, host)
     _work(server, host)
     _effects(server, host)
-    _things(server)
+    _things(server, host)
     for number in range(host.knobs.extra_tools):
         server.add_tool(_extra, name=f"extra_{number:04d}", description="One of many.")
     return server
@@ -168,7 +174,7 @@ def _effects(server: MCPServer[Any], host: ToolServer) -> None:
         return version
 
 
-def _things(server: MCPServer[Any]) -> None:
+def _things(server: MCPServer[Any], host: ToolServer) -> None:
     @server.resource("peers://planets", mime_type="application/json")
     def planets() -> list[dict[str, Any]]:
         """All planets."""
@@ -179,7 +185,43 @@ def _things(server: MCPServer[Any]) -> None:
         """One planet."""
         return next(row for row in ROWS if row["name"] == name)
 
+    @server.resource("peers://search{?query,limit}")
+    def search(query: str = "", limit: str = "10") -> str:
+        """What is found."""
+        return f"{query} {limit}"
+
+    @server.resource("peers://flag", mime_type="image/png")
+    def flag() -> bytes:
+        return png([b"\xff\x00\x00" * 4] * 3, width=4)
+
+    @server.resource("peers://note", mime_type="text/html")
+    def note() -> str:
+        """A note that can be changed."""
+        host.note("note", {})
+        return host.note_text
+
     @server.prompt()
     def compare(one: str, other: str = "Earth") -> str:
         """Asks for a comparison of two planets."""
         return f"Compare {one} with {other}."
+
+    @server.completion()
+    async def complete(ref: Any, argument: Any, context: Any) -> Completion | None:
+        host.note("complete", {"name": argument.name, "value": argument.value})
+        if host.knobs.completion_seconds:
+            await asyncio.sleep(host.knobs.completion_seconds)
+        taken = (context.arguments or {}).values() if context is not None else ()
+        names = [row["name"] for row in ROWS if row["name"] not in taken]
+        return Completion(values=[name for name in names if name.startswith(argument.value)])
+
+    async def subscribe(ctx: Any, params: SubscribeRequestParams) -> EmptyResult:
+        host.subscribed.append(params.uri)
+        return EmptyResult()
+
+    async def unsubscribe(ctx: Any, params: UnsubscribeRequestParams) -> EmptyResult:
+        host.subscribed.remove(params.uri)
+        return EmptyResult()
+
+    low = server._lowlevel_server  # the high-level server of the SDK speaks only the new way
+    low.add_request_handler("resources/subscribe", SubscribeRequestParams, subscribe)
+    low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, unsubscribe)
