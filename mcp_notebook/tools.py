@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mcp_notebook.batch import Batch
     from mcp_notebook.cache import AnswerCache
+    from mcp_notebook.pending import Pending
     from mcp_notebook.results import ToolResult
     from mcp_notebook.session import Session
 
@@ -68,12 +69,27 @@ class Tool:
         """Calls the tool like `__call__`, for ``await``: other tasks go on meanwhile."""
         return await self._begin(args, arguments)
 
-    def _begin(self, args: tuple[Any, ...], arguments: dict[str, Any]) -> Wait[ToolResult]:
+    def submit(self, /, *args: Any, **arguments: Any) -> Pending:
+        """Starts the call and returns at once; `Pending.result` waits for its answer.
+
+        A sign-in or a question of the server's is put to you when you wait.
+
+        Raises:
+            ToolArgumentError: They do not fit the tool's schema; nothing was sent.
+        """
+        from mcp_notebook.pending import Pending
+
+        call = Call(self._session.name, self.name)
+        return Pending(self._session, call, self._begin(args, arguments, call))
+
+    def _begin(
+        self, args: tuple[Any, ...], arguments: dict[str, Any], call: Call | None = None
+    ) -> Wait[ToolResult]:
         known = self._definition()
         if known is not None:
             # Before anything is sent, and in the frame of the person who wrote the call.
             Parameters.of(known.name, known.input_schema).bind(args, arguments)
-        call = Call(self._session.name, self.name)
+        call = call or Call(self._session.name, self.name)
         return self._session.wait_for_call(self._call(args, arguments, call), call)
 
     async def _call(

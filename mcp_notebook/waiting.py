@@ -19,6 +19,7 @@ import contextlib
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -130,9 +131,7 @@ class Wait(Generic[T]):
             RuntimeError: The calling thread is the one that would have to do the work.
             Exception: Whatever the work raised.
         """
-        if self._on.inside():
-            self._future.cancel()
-            raise RuntimeError("a callback of mcp_notebook cannot wait for a call: await it")
+        self._refuse_inside()
         self.waited = True
         try:
             with _stop_reaches_us():
@@ -151,6 +150,51 @@ class Wait(Generic[T]):
         finally:
             self._at_end()
         return self._future.result()
+
+    def within(self, seconds: float) -> bool:
+        """Waits like `result`, but for so many seconds at the most; the work goes on afterwards.
+
+        Returns:
+            Whether the work is done.
+
+        Raises:
+            KeyboardInterrupt: Stop was pressed; the work is cancelled.
+            RuntimeError: The calling thread is the one that would have to do the work.
+        """
+        self._refuse_inside()
+        self.waited = True
+        end = time.monotonic() + seconds
+        try:
+            with _stop_reaches_us():
+                while not self._future.done() and (left := end - time.monotonic()) > 0:
+                    self._woken.wait(min(TICK, left))
+                    self._woken.clear()
+                    self._attend()
+        except BaseException:
+            self._future.cancel()
+            raise
+        return self._future.done()
+
+    def done(self) -> bool:
+        """Tells whether the work has ended, however it did."""
+        return self._future.done()
+
+    def cancelled(self) -> bool:
+        """Tells whether the work was cancelled."""
+        return self._future.cancelled()
+
+    def failure(self) -> BaseException | None:
+        """Returns what work that has ended raised, or None."""
+        return self._future.exception(0)
+
+    def cancel(self) -> bool:
+        """Cancels the work; returns whether there was any left."""
+        return self._future.cancel()
+
+    def _refuse_inside(self) -> None:
+        if self._on.inside():
+            self._future.cancel()
+            raise RuntimeError("a callback of mcp_notebook cannot wait for a call: await it")
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._awaited().__await__()
