@@ -6,6 +6,7 @@ each name. Nothing here knows a notebook: whoever shows things is handed in as a
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -203,8 +204,8 @@ class Workspace:
             self._demo = None
 
     async def _close(self) -> None:
-        for session in list(self.sessions.values()):
-            await session.connection.close()
+        closing = [session.connection.close() for session in self.sessions.values()]
+        await asyncio.gather(*closing, return_exceptions=True)
 
 
 async def _make(server: Server, keeper: TokenKeeper) -> Connection:
