@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mcp_notebook.batch import Batch, BatchStopped
     from mcp_notebook.cache import AnswerCache
     from mcp_notebook.contents import ResourceResult
+    from mcp_notebook.pending import Pending
     from mcp_notebook.prompts import Prompt, PromptResult, Prompts
     from mcp_notebook.questions import Question, accept_defaults
     from mcp_notebook.resources import Resource, Resources
@@ -52,6 +53,7 @@ __all__ = [
     "CommandError",
     "ConnectionFailedError",
     "MCPNotebookError",
+    "Pending",
     "Prompt",
     "PromptResult",
     "Prompts",
@@ -87,7 +89,14 @@ _ROOMS = {
     "AnswerCache": "cache",
     "Batch": "batch",
     "BatchStopped": "batch",
+    "Pending": "pending",
+    "Prompt": "prompts",
+    "PromptResult": "prompts",
+    "Prompts": "prompts",
     "Question": "questions",
+    "Resource": "resources",
+    "ResourceResult": "contents",
+    "Resources": "resources",
     "Session": "session",
     "Status": "status",
     "Tool": "tools",
