@@ -1,145 +1,196 @@
-"""Many kernels of one user: one sign-in, one renewal, and nobody's end is another's."""
+"""Many kernels of one user: one sign-in, one renewal, and nobody's end is another's.
+
+Eight kernels are started once. Every test knows the server by a name of its own, and so has a
+sign-in of its own. What the lock between processes promises is tested in `tests.auth.test_locks`.
+"""
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 
+from tests.driving.kernel import Notebook
 from tests.peers import serve_authority, serve_tools, visit
+from tests.peers.fault_proxy import Hole, serve_faults
 
 KERNELS = 8
+numbers = count()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def authority():
     """Rotates refresh tokens, and revokes everything when one is used twice (RFC 9700 §4.14)."""
     with serve_authority(rotate=True, reuse_detection=True) as server:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def notes(authority):
     with serve_tools(authority) as server:
         yield server
 
 
-def signed_in(start, notes):
-    nb = start()
-    nb.run(f"%mcp add notes {notes.url}")
-    nb.run("%mcp connect notes")
-    assert nb.value("notes.wait(30).status") == "connected"
-    return nb
+@pytest.fixture(scope="module")
+def all_kernels(start_shared) -> list[Notebook]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda _: start_shared(), range(KERNELS)))
 
 
-def together(kernels, code: str) -> list[str]:
+@pytest.fixture
+def kernels(all_kernels) -> list[Notebook]:
+    """All of them, each with a person who clicks."""
+    for nb in all_kernels:
+        nb.person = visit
+        nb.links.clear()
+    return all_kernels
+
+
+@pytest.fixture
+def connect(authority, notes):
+    """Connects kernels to a server that none of them has known before."""
+    name = f"notes{next(numbers)}"
+
+    def connect(kernels: list[Notebook], *, wait: bool = True) -> None:
+        kernels[0].run(f"%mcp add {name} {notes.url}")
+        for nb in kernels:
+            assert not nb.run(f"%mcp connect {name}\nnotes = {name}").error
+            if wait:
+                assert nb.value("notes.wait(30).status") == "connected"
+        authority.forget_seen()
+        authority.reuses = 0
+
+    return connect
+
+
+def together(kernels: list[Notebook], code: str) -> list[str]:
     """Runs the same cell in all kernels at once; returns what each showed."""
     cells = [nb.start(code) for nb in kernels]
-    return [cell.wait(60).text + cell.error for cell in cells]
+    return [cell.wait(60).text.strip() + cell.error for cell in cells]
 
 
-def test_eight_kernels_with_one_expired_token_renew_it_once(start, notes, authority):
-    first = signed_in(start, notes)
-    with ThreadPoolExecutor(4) as pool:
-        kernels = [first, *pool.map(lambda _: start(), range(KERNELS - 1))]
-    for nb in kernels:
-        nb.run("%mcp connect notes")
-        assert nb.value("notes.wait(30).status") == "connected"
+def links(kernels: list[Notebook]) -> list[int]:
+    return [len(nb.links) for nb in kernels]
+
+
+def add(a: int) -> str:
+    return f"print(notes.tools.add(a={a}, b=3).data)"
+
+
+def test_eight_kernels_with_one_expired_token_renew_it_once(kernels, connect, authority):
+    connect(kernels)
+    assert links(kernels) == [1] + [0] * (KERNELS - 1)  # one signed in; that is enough for all
+
     authority.expire_access()
-    authority.forget_seen()
-
-    answers = together(kernels, "print(notes.tools.add(a=2, b=3).data)")
-    assert answers == ["5\n"] * KERNELS
-    assert authority.count("/token") == 1
-    assert authority.count("/authorize") == 0
+    assert together(kernels, add(2)) == ["5"] * KERNELS
+    assert authority.counts() == {"/token": 1}
     assert authority.reuses == 0
-    assert [len(nb.links) for nb in kernels[1:]] == [0] * (KERNELS - 1)
 
-    first.kill()  # whoever held anything is gone; the others go on
-    authority.expire_access()
+    # As after a laptop has slept: all open anew at once, and the token is over.
     authority.forget_seen()
-    answers = together(kernels[1:4], "print(notes.tools.add(a=4, b=3).data)")
-    assert answers == ["7\n"] * 3
-    assert authority.count("/token") == 1
-
-
-def test_a_hundred_calls_with_an_expired_token_renew_it_once(start, notes, authority):
-    nb = signed_in(start, notes)
     authority.expire_access()
-    authority.forget_seen()
-    cell = nb.run(
+    again = "notes.disconnect(); __import__('mcp_notebook').connect(notes.name); " + add(4)
+    assert together(kernels, again) == ["7"] * KERNELS
+    assert authority.counts() == {"/token": 1}
+    assert authority.reuses == 0
+    assert sum(links(kernels)) == 1
+
+
+def test_a_hundred_calls_with_an_expired_token_renew_it_once(kernels, connect, authority):
+    connect(kernels[:1])
+    authority.expire_access()
+    cell = kernels[0].run(
         "import asyncio\n"
         "calls = [notes.tools.add.aio(a=n, b=1) for n in range(100)]\n"
         "sums = [result.data for result in await asyncio.gather(*calls)]"
     )
     assert not cell.error
-    assert nb.value("sums") == list(range(1, 101))
+    assert kernels[0].value("sums") == list(range(1, 101))
+    assert authority.counts() == {"/token": 1}
+
+
+def test_a_kernel_that_is_killed_while_it_renews_holds_nobody_up(
+    start_shared, connect, kernels, authority
+):
+    victim, others = start_shared(), kernels[:3]
+    with serve_faults(authority.port) as proxy:
+        authority.knobs.metadata_overrides = {"token_endpoint": f"{proxy.origin}/token"}
+        try:
+            connect([victim, *others])
+        finally:
+            authority.knobs.metadata_overrides = {}
+        authority.expire_access()
+        renewals = len(proxy.seen)
+        proxy.next(Hole(), when=lambda request: request.path == "/token")
+        victim.start(add(1))
+        proxy.wait_until(lambda: len(proxy.seen) > renewals)  # it holds the lock, and asks
+        calls = [nb.start(add(2)) for nb in others]
+        victim.kill()
+        assert [call.wait(20).text.strip() for call in calls] == ["5"] * 3
     assert authority.count("/token") == 1
+    assert links(others) == [0] * 3
 
 
-def test_two_kernels_that_need_a_sign_in_are_both_done_after_one_click(start, notes):
-    one, two = start(person=None), start(person=None)
-    one.run(f"%mcp add notes {notes.url}")
-    for nb in (one, two):
-        nb.run("%mcp connect notes")
+def test_a_token_that_died_with_its_kernel_costs_one_sign_in(
+    start_shared, connect, kernels, authority
+):
+    """The token was spent, and what it was spent for is lost: only a person can help."""
+    victim, others = start_shared(), kernels[:3]
+    connect([victim, *others])
+    for nb in others[1:]:
+        nb.person = None
+    authority.expire_access()
+    authority.grants_made.clear()
+    with authority.hold("/token"):
+        victim.start(add(1))
+        authority.wait_for("/token")
+        calls = [nb.start(add(2)) for nb in others]
+        victim.kill()
+        authority.wait_for("/token", 2)
+    assert [call.wait(30).text.strip().splitlines()[-1] for call in calls] == ["5"] * 3
+    assert authority.reuses == 1  # tried once, and not by each of them
+    assert authority.grants_made == ["refresh_token", "authorization_code"]
+
+
+def test_two_kernels_that_need_a_sign_in_are_both_done_after_one_click(kernels, connect):
+    one, two = kernels[:2]
+    one.person = two.person = None
+    connect([one, two], wait=False)
     link = one.wait_for_link()
     two.wait_for_link()
+    calls = [nb.start(add(2)) for nb in (one, two)]
     visit(link)
-    for nb in (one, two):
-        assert nb.value("notes.wait(30).status") == "connected"
-    assert two.value("notes.tools.add(a=2, b=3).data") == 5
-    two.wait_for_face("Connected")
+    for nb, call in zip((one, two), calls, strict=True):
+        assert call.wait(20).text.strip().endswith("5")
+        assert nb.value("notes.status") == "connected"
+        nb.wait_for_face("Connected")
 
 
-def test_signing_out_in_one_kernel_is_noticed_by_another(start, notes, authority):
-    one = signed_in(start, notes)
-    two = start(person=None)
-    two.run("%mcp connect notes")
-    assert two.value("notes.wait(30).tools.add(a=2, b=3).data") == 5
-    assert "revoked" in one.run("%mcp sign-out notes").text
-    call = two.start("print(notes.tools.add(a=4, b=3).data)")
+def test_signing_out_in_one_kernel_is_noticed_by_another(kernels, connect, authority):
+    one, two = kernels[:2]
+    connect([one, two])
+    two.person = None
+    assert "revoked" in one.run("notes.sign_out()").text
+    call = two.start(add(4))
     link = two.wait_for_link()  # nothing is renewed or resurrected: a person is asked
     visit(link)
     assert call.wait(30).text.strip().endswith("7")
 
 
-def test_a_restarted_server_is_not_noticed_by_the_next_call(start, notes):
-    nb = signed_in(start, notes)
-    notes.restart()
-    assert nb.value("notes.tools.add(a=2, b=3).data") == 5
-    assert len(nb.links) == 1
-
-
-def test_an_authorization_server_that_is_down_is_not_taken_for_a_lost_sign_in(
-    start, notes, authority
-):
-    nb = signed_in(start, notes)
+def test_a_late_renewal_does_not_undo_a_sign_out(kernels, connect, authority):
+    authority.knobs.no_revocation = True  # so that whatever is kept would still be good
+    one, two = kernels[:2]
+    try:
+        connect([one, two])
+    finally:
+        authority.knobs.no_revocation = False
+    two.person = None
     authority.expire_access()
-    authority.fail_next(100, 503, path="/token")
-    failed = nb.run("notes.tools.add(a=2, b=3)")
-    assert "AuthorizationServerError" in failed.error
-    assert len(nb.links) == 1  # no sign-in page
-    authority.heal()
-    assert nb.value("notes.tools.add(a=2, b=3).data") == 5
-    assert len(nb.links) == 1
-
-
-def test_an_endless_401_ends_after_one_sign_in_offer(start, notes):
-    nb = signed_in(start, notes)
-    notes.knobs.always_401 = True
-    failed = nb.run("notes.tools.add(a=2, b=3)", 60)
-    assert "SignInError" in failed.error or "SignInNeededError" in failed.error
-    assert len(nb.links) <= 2
-    notes.knobs.always_401 = False
-    assert nb.value("notes.tools.add(a=2, b=3).data") == 5
-
-
-def test_a_kernel_with_a_call_under_way_ends_at_once(start, notes):
-    nb = signed_in(start, notes)
-    nb.run("call = __import__('threading').Thread(target=lambda: notes.tools.slow(seconds=60))")
-    nb.run("call.daemon = True; call.start()")
-    notes.wait_for_tool("slow")
-    began = time.monotonic()
-    nb.restart()
-    assert time.monotonic() - began < 10  # a kernel that does not end is killed after longer
+    with authority.hold("/token"):
+        call = two.start(add(4))
+        authority.wait_for("/token")  # two renews ...
+        one.run("notes.sign_out()")  # ... while one signs out ...
+    visit(two.wait_for_link())  # ... and what two got is neither kept nor used
+    assert call.wait(30).text.strip().endswith("7")
+    assert authority.grants_made[-2:] == ["refresh_token", "authorization_code"]
