@@ -65,8 +65,9 @@ def rows_of(value: Any) -> list[dict[str, Any]] | None:
 
     Beyond `table_of`: a list of scalars has the one column ``value``, a list of lists of one
     length the columns ``0``, ``1``, …; an object is one row; a text is read as CSV (comma,
-    semicolon, tab or bar, with a header) or as its first Markdown table, and a column of numbers
-    or of true and false is read as such. Objects in cells stay objects.
+    semicolon, tab or bar, with a header) or as its first Markdown table, also where it is all that
+    an object holds, and a column of numbers or of true and false is read as such. Objects in cells
+    stay objects.
     """
     table = _read(value)
     return None if table is None else table.rows
@@ -112,6 +113,10 @@ def _read(value: Any) -> Table | None:
     if isinstance(value, dict):
         if value.keys() == {"result"} and isinstance(value["result"], list):
             return _read(value["result"])
+        if len(value) == 1 and isinstance(text := next(iter(value.values())), str):
+            table = _text_table(text)
+            if table is not None:
+                return table
         return Table(_names(value), [_with_names(value)]) if value else None
     if isinstance(value, list):
         width = _common_width(value)

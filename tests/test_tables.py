@@ -28,6 +28,7 @@ ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
         "```csv\na\tb\n1\tx\n2\ty\n```",
         "Two of them:\n\n| a | b |\n|--:|:--|\n| 1 | x |\n| 2 | y |\n\nThat is all.",
         "a | b\n--|--\n1 | x\n2 | y",
+        {"content": "a,b\n1,x\n2,y\n"},
     ],
 )
 def test_the_same_table_is_read_from_every_shape(value):
@@ -45,6 +46,7 @@ def test_a_matrix_has_numbered_columns():
 def test_one_record_is_one_row_when_asked_for_and_no_table_by_itself():
     record = {"id": 7, "tags": ["a", "b"], "owner": {"name": "Ada"}}
     assert rows_of(record) == [record]
+    assert rows_of({"text": "Hello, world"}) == [{"text": "Hello, world"}]
     assert table_of({"id": 7, "tags": ["a", "b"]}) is None
 
 

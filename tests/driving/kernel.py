@@ -244,6 +244,10 @@ class Notebook:
         self._log.seek(0)
         return self._log.read()
 
+    def shut_down(self) -> None:
+        """Asks the kernel to end, as closing its notebook does, and waits until it has."""
+        self._do(self.manager.shutdown_kernel(now=False))
+
     def kill(self) -> None:
         """Kills the kernel, as a power cut does."""
         self._do(self.manager.signal_kernel(9))
@@ -261,7 +265,8 @@ class Notebook:
 
     async def _end(self) -> None:
         await self._detach()
-        await self.manager.shutdown_kernel(now=False)
+        if self.manager.has_kernel:
+            await self.manager.shutdown_kernel(now=False)
         self.manager.context.destroy(linger=0)
 
     # -- messages, on the loop's thread -------------------------------------------------------
