@@ -58,6 +58,10 @@ class NamedCallable(Generic[D, R]):
 
     noun: ClassVar[str] = "thing"
 
+    def __init_subclass__(cls) -> None:
+        # A subclass's docstring would hide what the server says of one of its instances.
+        cls.__doc__ = vars(NamedCallable)["__doc__"]
+
     def __init__(self, among: Named[D, Any], name: str) -> None:
         self._among = among
         self._session = among._session
