@@ -1,7 +1,9 @@
-"""Opens JupyterLab on the quickstart, or runs the quickstart here and tells what happened.
+"""Opens JupyterLab on the quickstart, or runs it here and tells what happened.
 
-    python notebooks/start.py             opens JupyterLab in your browser
-    python notebooks/start.py --check     runs it without a display; a built-in person signs in
+    python notebooks/start.py                       opens JupyterLab in your browser
+    python notebooks/start.py --check               runs it without a display; a built-in person
+                                                    signs in
+    python notebooks/start.py data_work [--check]   the same with another notebook of this folder
 
 It needs the package with its [lab] extra: pip install -e ".[lab]".
 """
@@ -24,7 +26,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-QUICKSTART = Path(__file__).with_name("quickstart.ipynb")
+FOLDER = Path(__file__).parent
 CELL_SECONDS = 120
 LINK = re.compile(r'href="([^"]+)"')
 FORM = re.compile(r"<input[^>]*name=\"?([\w-]+)\"?[^>]*value=\"?([^\" >]*)", re.IGNORECASE)
@@ -33,19 +35,23 @@ FORM = re.compile(r"<input[^>]*name=\"?([\w-]+)\"?[^>]*value=\"?([^\" >]*)", re.
 def main() -> int:
     """Does what the arguments say; returns the process's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    names = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+    parser.add_argument("notebook", nargs="?", choices=names, default="quickstart")
     parser.add_argument("--check", action="store_true", help="run it here, without a display")
-    if parser.parse_args().check:
-        return check()
+    chosen = parser.parse_args()
+    notebook = FOLDER / f"{chosen.notebook}.ipynb"
+    if chosen.check:
+        return check(notebook)
     return subprocess.call(  # noqa: S603 - this interpreter's own JupyterLab
-        [sys.executable, "-m", "jupyterlab", str(QUICKSTART)], cwd=QUICKSTART.parent
+        [sys.executable, "-m", "jupyterlab", str(notebook)], cwd=FOLDER
     )
 
 
-def check() -> int:
-    """Runs the quickstart in a kernel of its own and prints what each cell did."""
+def check(notebook: Path) -> int:
+    """Runs a notebook in a kernel of its own and prints what each cell did."""
     from jupyter_client.manager import start_new_kernel
 
-    cells = json.loads(QUICKSTART.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     with tempfile.TemporaryDirectory() as home:
         # A sign-in of this run only: nothing of the user's is read or written.
