@@ -7,6 +7,7 @@ because only then is there a cell to ask in.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -68,10 +69,17 @@ class Pending:
             raise self._was_cancelled() from None
 
     def __await__(self) -> Generator[Any, None, ToolResult]:
-        # A cancelled call is no cancelled caller: asyncio would take the one for the other.
-        if self.cancelled():
-            raise self._was_cancelled()
-        return (yield from self._wait.__await__())
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> ToolResult:
+        try:
+            return await self._wait
+        except asyncio.CancelledError:
+            # A cancelled call is no cancelled caller: asyncio has one exception for both.
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise self._was_cancelled() from None
 
     def cancel(self) -> bool:
         """Cancels the call, also on the server; returns at once.

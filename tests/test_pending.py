@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -72,6 +73,30 @@ async def test_what_was_cancelled_says_so_and_the_server_hears_of_it(shop):
     with pytest.raises(ToolError, match="slow of shop was cancelled"):
         await pending
     assert not pending.cancel()
+
+
+@pytest.mark.anyio
+async def test_cancelling_the_call_does_not_cancel_who_awaits_it(shop):
+    session, tools = shop
+    pending = session.tools.slow.submit(seconds=30)
+    waiting = asyncio.ensure_future(asyncio.wait_for(pending, 20))
+    await asyncio.to_thread(tools.wait_for_tool, "slow")
+    pending.cancel()
+    with pytest.raises(ToolError, match="slow of shop was cancelled"):
+        await waiting
+
+
+@pytest.mark.anyio
+async def test_cancelling_who_awaits_it_cancels_the_call(shop):
+    session, tools = shop
+    pending = session.tools.slow.submit(seconds=30)
+    waiting = asyncio.ensure_future(asyncio.wait_for(pending, 20))
+    await asyncio.to_thread(tools.wait_for_tool, "slow")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.to_thread(tools.wait_until, lambda: tools.cancelled == ["slow"])
+    assert pending.cancelled()
 
 
 def test_a_failure_is_told_whenever_it_is_looked_for(shop):
