@@ -8,6 +8,7 @@ It keeps no state of its own; the `Connection` on the background loop does, and 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -17,7 +18,7 @@ from mcp_notebook.background import background
 from mcp_notebook.calls import Call, Calls
 from mcp_notebook.connection import Connection
 from mcp_notebook.elicitation import PreparedAnswer, Questions
-from mcp_notebook.errors import RequestTimeoutError
+from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError
 from mcp_notebook.frontend import FrontEnd
 from mcp_notebook.pacing import Throttle
 from mcp_notebook.prompts import Prompts
@@ -60,6 +61,7 @@ class Session:
         self.suggestions = Suggestions(connection)
         self._resources = Resources(self)
         self._prompts = Prompts(self)
+        self._process = os.getpid()
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
         )
@@ -139,14 +141,14 @@ class Session:
             SignInError: Somebody had to sign in and did not.
             ConnectionFailedError: The server could not be reached.
         """
+        work = self._ours(self.connection.ready())
         if self.status is Status.CONNECTED:
-            return self
-        if timeout is None:
-            self.wait_for(self.connection.ready()).result()
-            return self
-        end = time.monotonic() + timeout
-        wait = Wait(self.connection.ready(), look=lambda: self._look_until(end, timeout))
-        wait.result()
+            work.close()
+        elif timeout is None:
+            self.wait_for(work).result()
+        else:
+            end = time.monotonic() + timeout
+            Wait(work, look=lambda: self._look_until(end, timeout)).result()
         return self
 
     def __await__(self) -> Any:
@@ -155,7 +157,7 @@ class Session:
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> Wait[T]:
         """Starts work on the background loop for somebody who waits for it in this thread."""
-        return Wait(work, look=self._look)
+        return Wait(self._ours(work), look=self._look)
 
     def wait_for_call(
         self,
@@ -183,7 +185,17 @@ class Session:
             self.front_end.progress(call.progress)
             call.tell()
 
-        return Wait(work, look=look, at_end=at_end)
+        return Wait(self._ours(work), look=look, at_end=at_end)
+
+    def _ours(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Returns the work, unless a fork has left a mere copy of the session here."""
+        if os.getpid() == self._process:
+            return work
+        work.close()
+        raise ConnectionFailedError(
+            f"{self.name} is connected in the process that this one was forked from.",
+            hint=f"Connect here too: mcp_notebook.connect({self.name!r})",
+        )
 
     def _look(self) -> None:
         self.front_end.look(self)

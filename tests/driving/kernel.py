@@ -14,6 +14,7 @@ import json
 import os
 import queue
 import re
+import subprocess
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -247,6 +248,11 @@ class Notebook:
     def shut_down(self) -> None:
         """Asks the kernel to end, as closing its notebook does, and waits until it has."""
         self._do(self.manager.shutdown_kernel(now=False))
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The kernel's process."""
+        return self.manager.provisioner.process  # type: ignore[union-attr]
 
     def kill(self) -> None:
         """Kills the kernel, as a power cut does."""
