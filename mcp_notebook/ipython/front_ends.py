@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 PATIENCE = 0.6
 """Seconds a call waits in silence before the cell says what it waits for."""
 
+GRACE = 8.0
+"""Seconds a call waits for a sign-in where no input can be asked for. A dashboard shows the card
+to a person all the same; nbclient and papermill are told soon enough that nobody signs in."""
+
 
 class InteractiveFrontEnd(FrontEnd):
     """What a notebook and a terminal have in common.
@@ -77,6 +81,7 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         self._cards: dict[int, tuple[Session, Any]] = {}
         self._bars: WeakSet[Progress] = WeakSet()
         self._told: tuple[object, object] | None = None
+        self._asked: tuple[object, object] | None = None
         self._since = 0.0
 
     def show(self, session: Session) -> None:
@@ -128,15 +133,14 @@ class NotebookFrontEnd(InteractiveFrontEnd):
     def look(self, session: Session) -> None:
         """Shows the card below a cell that has to wait for a person, once a cell and sign-in."""
         if session.status is not Status.SIGNING_IN:
-            self._since = 0.0
             return
-        if not self.attended():
+        asked = (self._cell(), session.connection.sign_in)
+        if self._asked != asked:
+            self._asked, self._since = asked, time.monotonic()
+        waited = time.monotonic() - self._since
+        if waited >= GRACE and not self.attended():
             super().look(session)
-            return
-        self._since = self._since or time.monotonic()
-        told = (self._cell(), session.connection.sign_in)
-        if self._told != told and time.monotonic() - self._since >= PATIENCE:
-            self._since = 0.0
+        elif waited >= PATIENCE and self._told != asked:
             self.show(session)
 
     def attended(self) -> bool:

@@ -174,14 +174,23 @@ def test_an_account_of_its_own_is_remembered_and_removed_with_its_server(start, 
     assert "ServerConfigError" in nb.run("%mcp connect work").error
 
 
-def test_an_unattended_notebook_fails_at_once_and_says_how_to_go_on(start, notes):
+def test_an_unattended_notebook_fails_soon_and_says_how_to_go_on(start, notes):
     nb = start(person=None)
     nb.run(f"%mcp add notes {notes.url}")
     nb.run("%mcp connect notes", allow_stdin=False)
     nb.wait_for_link()
-    call = nb.run("notes.tools.add(a=2, b=3)", 10, allow_stdin=False)
+    call = nb.run("notes.tools.add(a=2, b=3)", 20, allow_stdin=False)
     assert "SignInNeededError" in call.error
     assert "→" in call.error
+
+
+def test_a_dashboard_without_input_waits_for_whoever_clicks_the_card(start, notes):
+    nb = start(person=None)
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes", allow_stdin=False)
+    call = nb.start("print(notes.tools.add(a=2, b=3).data)", allow_stdin=False)
+    visit(nb.wait_for_link())
+    assert call.wait(20).text.splitlines()[-1] == "5"
 
 
 def test_the_address_can_be_pasted_where_the_browser_is_elsewhere(start, notes):
