@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class FaultProxy:
         self._script: deque[tuple[Callable[[Request], bool], Fault]] = deque()
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="faults", daemon=True)
 
     @property
@@ -133,7 +133,7 @@ class FaultProxy:
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
@@ -143,26 +143,32 @@ class FaultProxy:
         self._loop.close()
 
     async def _end(self) -> None:
-        self._server.close()
+        # A connection on its way to `_accept` when its server is closed would stay half made.
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        await asyncio.sleep(0.01)
         await self._drop()
+        self._server.close()
 
     def drop(self) -> None:
         """Closes every connection, as a server does with those that were idle too long."""
         asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result(10)
 
     async def _drop(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task, writer in (before := dict(self._open)).items():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            writer.close()
+        await asyncio.gather(*before, return_exceptions=True)
 
     # -- one connection
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._open[task] = writer
+        task.add_done_callback(self._open.pop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (head := await _head(reader)) is not None:
                 request = await self._request(head, reader)
@@ -171,8 +177,7 @@ class FaultProxy:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
-            writer.close()
+            await _close(writer)
 
     async def _request(self, head: bytes, reader: asyncio.StreamReader) -> Request:
         method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
@@ -216,7 +221,7 @@ class FaultProxy:
             await forth.drain()
             return await self._relay(request, back, reader, writer)
         finally:
-            forth.close()
+            await _close(forth)
 
     async def _relay(
         self,
@@ -238,6 +243,12 @@ class FaultProxy:
             writer.write(piece)
             await writer.drain()
         return not reader.at_eof()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _piece(back: asyncio.StreamReader, reader: asyncio.StreamReader) -> bytes:

@@ -101,6 +101,13 @@ class _Server(uvicorn.Server):
         self.loop = asyncio.get_running_loop()
         self.ready.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # Streams of events outlive the graceful time; uvicorn leaves their sockets open.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
 
 class Web:
     """One server. Subclasses give `app()`, the ASGI application of one run."""
