@@ -58,6 +58,9 @@ class Batch:
 
     ``await batch`` goes over what is not done yet, like `resume`, while other tasks go on; a
     batch that is done is done at once.
+
+    Attributes:
+        tool: The tool.
     """
 
     def __init__(self, session: Session, tool: Tool, rows: Any, terms: Terms) -> None:
@@ -67,7 +70,7 @@ class Batch:
             ToolError: They are nothing that has rows.
         """
         self._session = session
-        self._tool = tool
+        self.tool = tool
         self._terms = terms
         self._work = Work(Rows(rows), terms)
         self._run: Run | None = None
@@ -132,7 +135,7 @@ class Batch:
 
     def _begin(self) -> tuple[Run, Wait[None], float]:
         self._check_idle()
-        run = self._run = Run(self._session, self._tool, self._work, self._terms)
+        run = self._run = Run(self._session, self.tool, self._work, self._terms)
         began, before = time.monotonic(), self._work.settled
 
         def tend() -> None:
@@ -274,12 +277,12 @@ class Batch:
         """Where the answers are from: server, tool, schema, versions, time, and what was known."""
         connection = self._session.connection
         info = connection.client.server_info if connection.client is not None else None
-        tool = self._session.tools._find(self._tool.name)
+        tool = self._session.tools._find(self.tool.name)
         return {
             "server": self._session.name,
             "url": self._session.url,
             "version": info.version if info is not None else None,
-            "tool": self._tool.name,
+            "tool": self.tool.name,
             "schema": schema_digest(tool) if tool is not None else None,
             "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._made)),
             "seconds": round(self._seconds, 3),
@@ -334,7 +337,7 @@ class Batch:
 
     @property
     def _source(self) -> str:
-        return f"{printable(self._session.name, 64)} · {printable(self._tool.name, 80)}"
+        return f"{printable(self._session.name, 64)} · {printable(self.tool.name, 80)}"
 
     def _standing(self) -> str:
         total = self.total
@@ -350,8 +353,8 @@ class Batch:
 
     def _way_on(self) -> str:
         session = self._session.name
-        own = names.identifier(self._tool.name)
-        tool = f"{session}.tools.{own}" if own else f"{session}.tools[{self._tool.name!r}]"
+        own = names.identifier(self.tool.name)
+        tool = f"{session}.tools.{own}" if own else f"{session}.tools[{self.tool.name!r}]"
         return f"What was done is kept. Go on with: {tool}.last_batch.resume()"
 
     def _tell_way_on(self, error: BaseException) -> None:

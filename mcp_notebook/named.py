@@ -53,10 +53,14 @@ class Named(Generic[D, I]):
     async def _needed(self, name: str) -> D:
         """Returns what the server says of a thing, listed if need be; on the loop."""
         await self._listing.needed()
-        found = self._find(name)
+        found = self._meant(name)
         if found is None:
             raise self._unknown(name)
         return found
+
+    def _meant(self, name: str) -> D | None:
+        # What was asked for before the listing was known is a name or an identifier.
+        return self._find(name) or self._find(self._attributes().get(name, name))
 
     def _unknown(self, name: str) -> UnknownNameError:
         guess = names.nearest(name, (known.name for known in self._listing.items))

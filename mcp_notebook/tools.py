@@ -34,17 +34,19 @@ if TYPE_CHECKING:
 
 
 class Tool:
-    """One tool of one server: call it, or await `aio`.
-
-    Attributes:
-        name: As the server calls it.
-    """
+    """One tool of one server: call it, or await `aio`."""
 
     def __init__(self, session: Session, name: str) -> None:
         self._session = session
-        self.name = name
+        self._written = name
         # What `tool(…)` uses is the method; this is what IPython's `tool?` looks at.
         vars(self)["__call__"] = _Signed(self)
+
+    @property
+    def name(self) -> str:
+        """As the server calls it; as it was written, while the listing is not known."""
+        known = self._definition()
+        return self._written if known is None else known.name
 
     def __call__(self, /, *args: Any, **arguments: Any) -> ToolResult:
         """Calls the tool and waits for its answer.
@@ -98,6 +100,7 @@ class Tool:
         await self._session.connection.ready()
         tool = self.needed()
         bound = Parameters.of(tool.name, tool.input_schema).bind(args, arguments)
+        call.tool = tool.name
         with self._session.calls.under_way(call):
             return await self.answer(tool, bound, call, progress_callback=call.progress.reported)
 
@@ -191,12 +194,15 @@ class Tool:
     @property
     def last_batch(self) -> Batch | None:
         """What `map` made last, also if it was stopped in the middle."""
-        return self._session.batches.get(self.name)
+        name, batches = self.name, self._session.batches
+        # One that was begun before the listing was known is kept by what was written.
+        made = (batch for batch in reversed(batches.values()) if batch.tool.name == name)
+        return batches.get(name) or next(made, None)
 
     # -- what is known of it ------------------------------------------------------------------
 
     def _definition(self) -> mcp_types.Tool | None:
-        return self._session.tools._find(self.name)
+        return self._session.tools._meant(self._written)
 
     def needed(self) -> mcp_types.Tool:
         """Returns the definition, as the server's last listing has it.
@@ -206,7 +212,7 @@ class Tool:
         """
         found = self._definition()
         if found is None:
-            raise self._session.tools._unknown(self.name)
+            raise self._session.tools._unknown(self._written)
         return found
 
     def _described(self) -> mcp_types.Tool:
@@ -297,6 +303,10 @@ class Tools:
 
     def _find(self, name: str) -> mcp_types.Tool | None:
         return next((tool for tool in self._listing() if tool.name == name), None)
+
+    def _meant(self, name: str) -> mcp_types.Tool | None:
+        # What was asked for before the listing was known is a name or an identifier.
+        return self._find(name) or self._find(self._attributes().get(name, name))
 
     def _unknown(self, name: str) -> UnknownToolError:
         known = [tool.name for tool in self._listing()]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mcp_notebook.errors import ToolArgumentError, ToolError, ToolFailedError, UnknownToolError
+from mcp_notebook.tools import Tool
 from tests.mapping import Answering, Watching, session_with
 from tests.peers import serve_tools
 
@@ -126,10 +127,8 @@ def test_an_error_of_the_rows_own_code_comes_out_as_it_is(session):
 
 def test_an_unknown_tool_is_told_once_and_not_for_every_row(session):
     session.wait()
-    tool = session.tools.echo
-    tool.name = "nothing"
     with pytest.raises(UnknownToolError):
-        tool.map(["a"])
+        Tool(session, "nothing").map(["a"])
 
 
 # -- failures ---------------------------------------------------------------------------------

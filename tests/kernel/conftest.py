@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.driving.kernel import Notebook
@@ -70,3 +73,29 @@ def notes(authority) -> Iterator:
     """An MCP server that asks for a sign-in."""
     with serve_tools(authority) as server:
         yield server
+
+
+@pytest.fixture
+def terminal(home):
+    """Terminal IPython, and a function that runs a line and returns what it printed."""
+    env = {**os.environ, **home, "TERM": "dumb"}
+    options = ["--simple-prompt", "--no-banner", "--colors=NoColor"]
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "IPython", *options],
+        env=env,
+        encoding="utf-8",
+        timeout=40,
+        dimensions=(50, 120),
+    )
+    child.expect(r"In \[\d+\]: ")
+
+    def run(line: str) -> str:
+        child.sendline(line)
+        child.expect(r"In \[\d+\]: ")
+        return child.before
+
+    yield child, run
+    child.sendline("exit")
+    child.expect(pexpect.EOF)
+    child.close()

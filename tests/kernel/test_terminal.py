@@ -2,40 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 
-import pexpect
-import pytest
-
 from tests.peers import visit
-
-
-@pytest.fixture
-def terminal(home):
-    """Terminal IPython, and a function that runs a line and returns what it printed."""
-    env = {**os.environ, **home, "TERM": "dumb"}
-    options = ["--simple-prompt", "--no-banner", "--colors=NoColor"]
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "IPython", *options],
-        env=env,
-        encoding="utf-8",
-        timeout=40,
-        dimensions=(50, 120),
-    )
-    child.expect(r"In \[\d+\]: ")
-
-    def run(line: str) -> str:
-        child.sendline(line)
-        child.expect(r"In \[\d+\]: ")
-        return child.before
-
-    yield child, run
-    child.sendline("exit")
-    child.expect(pexpect.EOF)
-    child.close()
 
 
 def test_a_person_signs_in_from_the_terminal(terminal, notes):
