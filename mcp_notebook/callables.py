@@ -50,23 +50,25 @@ class Signed:
 
 
 class NamedCallable(Generic[D, R]):
-    """One of a server's prompts or templates: call it with its arguments, or await `aio`.
-
-    Attributes:
-        name: As the server calls it.
-    """
+    """One of a server's prompts or templates: call it with its arguments, or await `aio`."""
 
     noun: ClassVar[str] = "thing"
 
     def __init_subclass__(cls) -> None:
         # A subclass's docstring would hide what the server says of one of its instances.
-        cls.__doc__ = vars(NamedCallable)["__doc__"]
+        cls.__doc__ = vars(NamedCallable)["__doc__"]  # type: ignore[method-assign]
 
     def __init__(self, among: Named[D, Any], name: str) -> None:
         self._among = among
         self._session = among._session
-        self.name = name
+        self._written = name
         vars(self)["__call__"] = Signed(self)
+
+    @property
+    def name(self) -> str:
+        """As the server calls it; as it was written, while the listing is not known."""
+        known = self._definition()
+        return self._written if known is None else known.name
 
     def _parameters(self, definition: D) -> Parameters:
         raise NotImplementedError
@@ -108,7 +110,7 @@ class NamedCallable(Generic[D, R]):
         return self._session.wait_for(self._answer(args, arguments))
 
     async def _answer(self, args: tuple[Any, ...], arguments: dict[str, Any]) -> R:
-        definition = await self._among._needed(self.name)
+        definition = await self._among._needed(self._written)
         return await self._ask(definition, self._bind(definition, args, arguments))
 
     def _bind(self, known: D, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class NamedCallable(Generic[D, R]):
         return self._parameters(known).bind([_text(value) for value in args], by_name)
 
     def _definition(self) -> D | None:
-        return self._among._find(self.name)
+        return self._among._meant(self._written)
 
     # -- what is known of it ------------------------------------------------------------------
 
@@ -163,12 +165,16 @@ class NamedCallable(Generic[D, R]):
         return ["aio", "name", "suggest"]
 
     def __repr__(self) -> str:
-        known = self._definition()
-        signature = self.__signature__ if known is not None else ""
-        kind = type(self).__name__
-        head = f"<{kind} {printable(self.name, 60)}{signature} of {self._session.name}>"
-        line = first_line(self._said(known)) if known is not None else ""
-        return f"{head}\n{line}" if line else head
+        signature = self.__signature__ if self._definition() is not None else ""
+        name = f"{printable(self.name, 60)}{signature}"
+        return f"<{type(self).__name__} {name} of {self._session.name}>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        head = f"{self._session.name} · {printable(self.name, 60)}"
+        if self._definition() is not None:
+            head += str(self.__signature__)
+        shown = [tag("code", head), html.preformatted(self.__doc__, rest="the server")]
+        return {"text/plain": f"{head}\n{self.__doc__}", "text/html": html.output(*shown)}
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(f"a {self.noun} belongs to a live session and is not pickled")

@@ -11,14 +11,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from mcp import Client
 from mcp.client.subscriptions import (
     ListenNotSupportedError,
-    PromptsListChanged,
-    ResourcesListChanged,
-    ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -29,6 +26,8 @@ from mcp_types import (
     ToolListChangedNotification,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+Topic = Literal["prompts", "resources"]
 
 PAUSE = 0.3
 """Seconds between two listings at least."""
@@ -44,36 +43,43 @@ class News:
     Attributes:
         tools: Set when the tools have changed, until they are listed again.
         changes: How often each of the other lists has changed.
+        listings: Called when one of the other lists has changed; must not block.
         watchers: Called with the address of a resource that has changed; must not block.
     """
 
     def __init__(self) -> None:
         self.tools = asyncio.Event()
-        self.changes = {"prompts": 0, "resources": 0}
+        self.changes: dict[Topic, int] = {"prompts": 0, "resources": 0}
+        self.listings: list[Callable[[], None]] = []
         self.watchers: set[Callable[[str], None]] = set()
 
     async def handle(self, message: Any) -> None:
         """The ``message_handler`` of `mcp.Client`."""
         match message:
-            case ToolListChangedNotification() | ToolsListChanged():
+            case ToolListChangedNotification():
                 self.tools.set()
-            case PromptListChangedNotification() | PromptsListChanged():
-                self.changes["prompts"] += 1
-            case ResourceListChangedNotification() | ResourcesListChanged():
-                self.changes["resources"] += 1
+            case PromptListChangedNotification():
+                self._changed("prompts")
+            case ResourceListChangedNotification():
+                self._changed("resources")
             case ResourceUpdatedNotification():
                 for watcher in list(self.watchers):
                     watcher(message.params.uri)
 
     def begin(self) -> None:
         """Takes the other lists for changed: this is a new connection."""
-        for topic in self.changes:
-            self.changes[topic] += 1
+        self._changed(*self.changes)
 
     def missed(self) -> None:
         """Takes everything for changed: nobody listened for a while."""
         self.tools.set()
         self.begin()
+
+    def _changed(self, *topics: Topic) -> None:
+        for topic in topics:
+            self.changes[topic] += 1
+        for listing in self.listings:
+            listing()
 
 
 @asynccontextmanager
@@ -126,8 +132,8 @@ async def listen(client: Client, news: News) -> None:
                 if lost:
                     news.missed()
                 lost = 0
-                async for event in subscription:
-                    await news.handle(event)
+                async for _ in subscription:
+                    pass  # every event comes to `News.handle` as a notification too
         except ListenNotSupportedError:
             return
         except MCPError as error:

@@ -64,11 +64,7 @@ class Resource:
         return ["about", "aio", "read", "uri", "watch"]
 
     def __repr__(self) -> str:
-        server = self._resources._session.name
-        known = self.about
-        line = _gist(known) if known is not None else ""
-        head = f"<Resource {printable(self.uri, 200)} of {server}>"
-        return f"{head}\n{line}" if line else head
+        return f"<Resource {printable(self.uri, 200)} of {self._resources._session.name}>"
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError("a Resource belongs to a live session and is not pickled")
@@ -88,6 +84,7 @@ class Resources:
             "resources",
             "resources",
             lambda client, cursor: client.list_resources(cursor=cursor),
+            first_page=True,
         )
         self.templates = Templates(self)
 
@@ -137,11 +134,6 @@ class Resources:
 
         return Watch(self, _address(uri))
 
-    def begin(self) -> None:
-        """Has what the server lists fetched in the background."""
-        self._listing.begin()
-        self.templates._listing.begin()
-
     @property
     def _items(self) -> Sequence[mcp_types.Resource]:
         return self._listing.items
@@ -177,7 +169,7 @@ class Resources:
         if not items and not self._listing.known:
             line = f"The resources of {session.name} are not known yet."
             return Shown(line, html.remark(line))
-        parts = [_show(items, source=session.name)]
+        parts = [_show(items, source=session.name, whole=self._listing.whole)]
         if self.templates._listing.items:
             parts.append(self.templates._shown())
         return Shown(
@@ -194,14 +186,15 @@ def _address(uri: object) -> str:
     return uri
 
 
-def _show(listed: Sequence[mcp_types.Resource], *, source: str) -> Shown:
-    title = f"{source}: {len(listed):,} resource{'s' * (len(listed) != 1)}"
+def _show(listed: Sequence[mcp_types.Resource], *, source: str, whole: bool) -> Shown:
+    count = f"{len(listed):,}" if whole else f"more than {len(listed):,}"
+    title = f"{source}: {count} resource{'s' * (len(listed) != 1 or not whole)}"
     if not listed:
         return Shown(title, html.remark(title))
     headers = ["address", "what the server says it is", "kind"]
     shown = listed[:_MAX_LISTED]
-    more = f"… {len(listed) - len(shown):,} more: .list() has them all"
-    note = more if len(listed) > len(shown) else ""
+    more = f"{len(listed) - len(shown):,} more" if whole else "more"
+    note = "" if whole and len(shown) == len(listed) else f"… {more}: .list() has them all"
     rows = [[printable(known.uri, 200), _gist(known), _kind(known)] for known in shown]
     text = "\n".join(line for line in (title, rendering.text_table(headers, rows), note) if line)
     cells = [[tag("code", row[0]), html.escape(row[1]), html.escape(row[2])] for row in rows]

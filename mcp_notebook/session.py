@@ -44,6 +44,8 @@ class Session:
     Attributes:
         connection: The live connection; its coroutines run on the background loop only.
         tools: The server's tools, by attribute, by item, in a loop.
+        resources: What the server has to be read, by address.
+        prompts: The server's prompts, by attribute, by item, in a loop.
         front_end: Whoever shows things to the person.
         calls: The calls under way.
         batches: The last batch of each tool, by the tool's name.
@@ -59,8 +61,8 @@ class Session:
         self.batches: dict[str, Batch] = {}
         self.throttle = Throttle()
         self.suggestions = Suggestions(connection)
-        self._resources = Resources(self)
-        self._prompts = Prompts(self)
+        self.resources = Resources(self)
+        self.prompts = Prompts(self)
         self._process = os.getpid()
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
@@ -98,18 +100,6 @@ class Session:
     def is_settled(self) -> bool:
         """Whether what the server offers is known, so that a name can be said to be wrong."""
         return self.connection.client is not None
-
-    @property
-    def resources(self) -> Resources:
-        """The server's resources; looking for them has them listed, in the background."""
-        self._resources.begin()
-        return self._resources
-
-    @property
-    def prompts(self) -> Prompts:
-        """The server's prompts; looking for them has them listed, in the background."""
-        self._prompts._listing.begin()
-        return self._prompts
 
     @property
     def on_question(self) -> PreparedAnswer | None:

@@ -229,15 +229,19 @@ class Parameters:
 
     def values(self, word: str) -> list[str]:
         """Returns the values to offer for an argument, as text: its choices, true and false."""
-        parameter = self.all.get(self._by_identifier.get(word, word))
+        return [_as_text(choice) for choice in self.choices(word)]
+
+    def choices(self, word: str) -> list[Any]:
+        """Returns the values to offer for an argument, as JSON values."""
+        parameter = self.all.get(self.name_of(word))
         if parameter is None:
             return []
         shape = parameter.shape
         if "array" in shape.types and shape.items is not None:
             shape = shape.items
         if shape.choices is not None:
-            return [_as_text(choice) for choice in shape.choices]
-        return ["true", "false"] if "boolean" in shape.types else []
+            return list(shape.choices)
+        return [True, False] if "boolean" in shape.types else []
 
     def _described(self, parameter: Parameter) -> str:
         name = parameter.identifier or repr(printable(parameter.name, 60))

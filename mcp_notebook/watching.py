@@ -151,8 +151,8 @@ class Watch:
                     if not faults.passes(error):
                         raise
                 lost = lost + 1 if time.monotonic() - began < LONGEST_PAUSE else 0
-                if lost:
-                    await asyncio.sleep(min(FIRST_PAUSE * 2 ** (lost - 1), LONGEST_PAUSE))
+                if lost > 1:
+                    await asyncio.sleep(min(FIRST_PAUSE * 2 ** (lost - 2), LONGEST_PAUSE))
                 self._note()  # it may have changed meanwhile
         except MCPNotebookError as error:
             self.failure = error.with_traceback(None)
@@ -171,10 +171,27 @@ class Watch:
             )
         listen = client.protocol_version in MODERN_PROTOCOL_VERSIONS
         try:
-            await (self._listen(client) if listen else self._subscribe(line))
+            await (self._until_over(line) if listen else self._subscribe(line))
         except Exception as error:
             connection = self._connection
             raise translated(error, connection.server, line.http, connection.limits) from None
+        finally:
+            self._begun = False
+
+    async def _until_over(self, line: Line) -> None:
+        # A client is left quickly only when nobody listens on it any more.
+        tasks = [
+            asyncio.create_task(self._listen(line.client)),
+            asyncio.create_task(line.over.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _subscribe(self, line: Line) -> None:
         request = SubscribeRequest(params=SubscribeRequestParams(uri=self.uri))

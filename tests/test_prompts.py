@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 
 import pytest
 from mcp_types import GetPromptResult, PromptMessage, TextContent
@@ -75,7 +76,7 @@ def test_an_unknown_prompt_is_an_attribute_error_that_names_the_nearest(session)
 
 def test_an_unknown_prompt_is_found_out_when_it_is_called_too_early(tools):
     with session_with(tools.url) as session:
-        early = session._prompts["nothing"]
+        early = session.prompts["nothing"]
         with pytest.raises(UnknownNameError):
             early()
 
@@ -91,21 +92,30 @@ def test_the_prompts_are_shown_completed_and_counted(session):
     assert "<table" in prompts._repr_mimebundle_()["text/html"]
 
 
-def test_looking_asks_once_and_again_only_after_a_change():
+def test_looking_asks_nothing_and_a_change_is_noticed():
     with serve_tools(unguarded=True) as tools, session_with(tools.url) as session:
         session.wait(20)
-        tools.wait_until(lambda: any(s.rpc == "subscriptions/listen" for s in list(tools.seen)))
+        tools.wait_until(lambda: any(seen.rpc == "subscriptions/listen" for seen in tools.seen))
         assert dir(session.prompts) == ["compare"]
+        told = threading.Event()
+        session.connection.news.listings.append(told.set)
         for _ in range(3):
             repr(session.prompts)
             session.prompts.compare("Mars")
         assert listings(tools) == 1
-        changes = session.connection.news.changes
-        before = changes["prompts"]
         tools.add_prompt("greet")
-        tools.wait_until(lambda: changes["prompts"] > before)
+        assert told.wait(10)
         assert session.prompts.greet().text == "Hello."
+        assert dir(session.prompts) == ["compare", "greet"]
         assert listings(tools) == 2
+
+
+def test_a_server_without_prompts_has_none():
+    with serve_tools(unguarded=True) as tools, session_with(tools.url) as session:
+        assert len(session.prompts) == 1  # and none is on its way
+        session.connection.client.server_capabilities.prompts = None
+        assert session.wait_for(session.prompts._listing.fresh()).result() == []
+        assert repr(session.prompts) == "peer: 0 prompts"
 
 
 def test_nothing_a_server_says_in_a_prompt_is_markup():

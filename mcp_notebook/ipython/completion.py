@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from mcp_notebook.ipython import values
+
 if TYPE_CHECKING:
     import mcp_types
 
@@ -56,7 +58,7 @@ class _Known:
 
 
 def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
-    """Adds the matcher to the shell's completer."""
+    """Adds the matchers to the shell's completer."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
     @context_matcher(identifier=IDENTIFIER, priority=1000)  # type: ignore[untyped-decorator,unused-ignore]
@@ -79,13 +81,13 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
         return {"completions": completions, "suppress": True}
 
     unregister(shell)
-    shell.Completer.custom_matchers.append(match)
+    shell.Completer.custom_matchers += [match, values.matcher(shell)]
 
 
 def unregister(shell: Any) -> None:
-    """Takes the matcher away."""
+    """Takes the matchers away."""
     shell.Completer.custom_matchers[:] = [
         matcher
         for matcher in shell.Completer.custom_matchers
-        if getattr(matcher, "matcher_identifier", None) != IDENTIFIER
+        if getattr(matcher, "matcher_identifier", None) not in {IDENTIFIER, values.IDENTIFIER}
     ]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tests.driving.kernel import Notebook
 from tests.peers import serve_tools
+
+
+def paint(colour: Literal["red", "green"], *, dry: bool = False, coats: Literal[1, 2] = 1) -> str:
+    """Paints."""
+    return colour
 
 
 @pytest.fixture(scope="module")
@@ -14,11 +21,13 @@ def nb(tmp_path_factory):
     folder = tmp_path_factory.mktemp("help")
     env = {"MCP_NOTEBOOK_HOME": str(folder), "MCP_NOTEBOOK_TOKEN_STORE": "memory"}
     with serve_tools(unguarded=True) as tools:
+        tools.mcp.add_tool(paint)
         book = Notebook(env=env)
         book.run("%load_ext mcp_notebook")
         book.run(f"%mcp add notes {tools.url}")
         book.run("%mcp connect notes")
         assert book.value("notes.wait(20).status") == "connected"
+        book.run("p = notes.prompts.compare")
         yield book
         book.close()
 
@@ -43,10 +52,31 @@ def nb(tmp_path_factory):
         ("notes.tools.ec", "notes.tools.echo"),
         ('notes.tools["ec', 'notes.tools["echo'),
         ("notes.tools.add(", "notes.tools.add(a="),
+        ("notes.prompts.com", "notes.prompts.compare"),
+        ('notes.prompts["com', 'notes.prompts["compare'),
+        ("notes.prompts.compare(", "notes.prompts.compare(one="),
+        ("notes.resources.templates.pl", "notes.resources.templates.planet"),
+        ('notes.resources["peers://p', 'notes.resources["peers://planets'),
+        ('notes.tools.paint("r', 'notes.tools.paint("red'),
+        ("notes.tools.paint(colour=", "notes.tools.paint(colour='red'"),
+        ("notes.tools.paint('red', dry=", "notes.tools.paint('red', dry=True"),
+        ("notes.tools['paint'].submit(coats=", "notes.tools['paint'].submit(coats=2"),
+        ('notes.prompts.compare(one="Me', 'notes.prompts.compare(one="Mercury'),
+        ("x = p('Mars', other='M", "x = p('Mars', other='Mercury"),
+        ('notes.resources.templates.planet("V', 'notes.resources.templates.planet("Venus'),
     ],
 )
 def test_tab_offers_what_could_come_next(nb, typed, offered):
     assert offered in nb.complete(typed)
+
+
+def test_what_is_given_already_is_not_suggested(nb):
+    assert nb.complete("x = p('Mars', other='M") == ["x = p('Mars', other='Mercury"]
+
+
+def test_a_value_of_somebody_elses_call_is_left_alone(nb):
+    nb.run("def other(one): ...")
+    assert not [found for found in nb.complete('other(one="M') if "Mars" in found]
 
 
 def test_tab_after_the_tools_offers_tools_and_nothing_else(nb):
@@ -60,6 +90,17 @@ def test_a_tool_is_explained_by_its_signature_and_description(nb):
     shown = nb.inspect("notes.tools.add")
     assert "add(a:" in shown.replace("Signature:", "").replace(" ", "").replace("\n", "")
     assert "*args" not in shown
+    assert "Call signature" not in shown
+    assert "Adds two whole numbers." in shown
+
+
+@pytest.mark.parametrize("expression", ["notes.prompts.compare", "p"])
+def test_a_prompt_is_explained_by_its_signature_and_description(nb, expression):
+    shown = nb.inspect(expression)
+    assert "one: str" in shown
+    assert "*args" not in shown
+    assert "Call signature" not in shown
+    assert shown.count("Asks for a comparison of two planets.") == 1
 
 
 def test_the_magic_explains_itself(nb):
