@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -113,6 +114,29 @@ def test_a_question_is_asked_at_the_prompt_meanwhile(nb):
     nb.run("%config MCPMagics.keep_loop_running = True")
     nb.answers = lambda prompt, masked: "Ada"
     assert "Hello Ada" in nb.run("notes.tools.ask()", 20).text
+
+
+def test_a_kernel_ends_as_fast_with_it(start, notes):
+    nb = start()
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes")
+    nb.run("%config MCPMagics.keep_loop_running = True")
+    assert nb.value("notes.tools.add(a=2, b=3).data") == 5
+    process = nb.process
+    nb.shut_down()
+    assert process.returncode == 0  # it was not killed
+
+
+def test_it_can_be_set_in_a_configuration_file(start, home, notes):
+    profile = Path(home["IPYTHONDIR"], "profile_default")
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("c.MCPMagics.keep_loop_running = True")
+    nb = start()
+    assert nb.value("get_ipython().run_line_magic('config', 'MCPMagics.keep_loop_running')")
+    nb.run("%reload_ext mcp_notebook")
+    assert nb.value("get_ipython().run_line_magic('config', 'MCPMagics.keep_loop_running')")
+    nb.run("%unload_ext mcp_notebook")
+    assert nb.value("__import__('mcp_notebook').waiting.Wait.nested is None")
 
 
 def test_it_is_refused_where_another_has_patched_asyncio(nb):
