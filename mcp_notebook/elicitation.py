@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from mcp_notebook.errors import AnswerError
+from mcp_notebook.errors import AnswerError, ServerError
 from mcp_notebook.questions import Question
 from mcp_notebook.redaction import printable
 from mcp_notebook.waiting import WaitOverError
@@ -180,6 +180,36 @@ class Questions:
             return self._unanswered(call, question, "nobody answered in time")
         finally:
             self._waiting -= 1
+
+    async def settled(self, error: ServerError) -> bool:
+        """Has the pages opened that a server wants to be opened before it does what it was asked.
+
+        The older era's other way of asking (MCP 2025-11-25, client/elicitation, "URL Elicitation
+        Required Error"): the request fails, and is to be made again when they were opened.
+
+        Args:
+            error: How the request failed.
+
+        Returns:
+            Whether there were pages and all were opened.
+        """
+        from mcp_types import URL_ELICITATION_REQUIRED, ElicitRequestURLParams
+        from pydantic import TypeAdapter, ValidationError
+
+        if error.code != URL_ELICITATION_REQUIRED or not isinstance(error.data, dict):
+            return False
+        try:
+            pages = TypeAdapter(list[ElicitRequestURLParams]).validate_python(
+                error.data.get("elicitations")
+            )
+        except ValidationError:
+            return False
+        if not 0 < len(pages) <= QUEUE:
+            return False
+        for page in pages:
+            if (await self.answer(page)).action != "accept":
+                return False
+        return True
 
     async def _ask(self, question: Question, call: Call | None, end: float) -> Answer:
         prepared = self.prepared

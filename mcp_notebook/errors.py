@@ -92,11 +92,13 @@ class ServerError(MCPNotebookError):
 
     Attributes:
         code: The JSON-RPC error code (JSON-RPC 2.0 §5.1).
+        data: What the server says beside the message, as it came.
     """
 
-    def __init__(self, message: str, *, hint: str = "", code: int = 0) -> None:
+    def __init__(self, message: str, *, hint: str = "", code: int = 0, data: object = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.data = data
 
 
 class SignInError(MCPNotebookError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_notebook import html, names
 from mcp_notebook.blocks import Shown
 from mcp_notebook.calls import Call
-from mcp_notebook.errors import ToolError, UnknownToolError
+from mcp_notebook.errors import ServerError, ToolError, UnknownToolError
 from mcp_notebook.hints import may_be_repeated
 from mcp_notebook.redaction import clean_lines, printable
 from mcp_notebook.signature import Parameters
@@ -120,9 +120,15 @@ class Tool:
         """
         from mcp_notebook.results import ToolResult, failure
 
-        raw = await self._session.connection.call_tool(
-            tool.name, arguments, repeatable=may_be_repeated(tool), **options
-        )
+        options["repeatable"] = may_be_repeated(tool)
+        call_tool = self._session.connection.call_tool
+        try:
+            raw = await call_tool(tool.name, arguments, **options)
+        except ServerError as error:
+            if not await self._session._questions.settled(error):
+                error.hint = call.hint() or error.hint
+                raise
+            raw = await call_tool(tool.name, arguments, **options)
         result = ToolResult(
             raw, tool=tool.name, server=self._session.name, output_schema=tool.output_schema
         )

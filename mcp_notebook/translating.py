@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import httpx2
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, PARSE_ERROR, REQUEST_TIMEOUT
+from mcp_types import (
+    CONNECTION_CLOSED,
+    PARSE_ERROR,
+    REQUEST_TIMEOUT,
+    URL_ELICITATION_REQUIRED,
+)
 from pydantic import ValidationError
 
 from mcp_notebook import faults
@@ -93,7 +98,13 @@ def _of_rpc(error: MCPError, server: Server, limits: Limits) -> MCPNotebookError
         )
     if error.code == PARSE_ERROR:
         return _unfit(name)
-    return ServerError(f"{name} answered with an error: {text}", code=error.code)
+    unopened = "It wants a page to be opened first, and that was not done."
+    return ServerError(
+        f"{name} answered with an error: {text}",
+        hint=unopened if error.code == URL_ELICITATION_REQUIRED else "",
+        code=error.code,
+        data=error.error.data,
+    )
 
 
 def _unfit(name: str) -> ConnectionFailedError:

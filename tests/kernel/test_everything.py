@@ -258,6 +258,22 @@ def test_a_page_to_open_is_shown_whole_and_never_opened_by_itself(nb, asked):
     assert _raw_answer(nb, "said") == {"action": "accept"}
 
 
+def test_a_call_that_fails_for_want_of_an_opened_page_is_made_again(nb, asked):
+    call = "everything.tools.trigger_url_elicitation(url='https://example.com/2', errorPath=True)"
+    cell = nb.run(f"said = {call}")
+    assert not cell.error
+    assert len(asked) == 2  # the page the failed call wanted, then that of the call itself
+    assert {"https://modelcontextprotocol.io", "https://example.com/2"} <= set(nb.links)
+    assert _raw_answer(nb, "said") == {"action": "accept"}
+
+    nb.answers = lambda prompt, masked: "!decline"
+    declined = nb.run(call)
+    assert "This request requires browser-based authorization" in declined.error
+    assert "→ It wants a page to be opened first" in declined.error
+    unattended = nb.run(call.replace("example.com/2", "example.com/3"), allow_stdin=False)
+    assert "on_question" in unattended.error + unattended.text
+
+
 def _raw_answer(nb: Notebook, variable: str) -> dict:
     """Returns the answer as the server says it got it."""
     return json.loads(nb.value(f"{variable}.text").partition("Raw result: ")[2])
