@@ -50,6 +50,10 @@ class Background:
         """Starts a coroutine on the loop, from any thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
+    def in_thread(self, job: Callable[[], T]) -> concurrent.futures.Future[T]:
+        """Runs a blocking function beside the loop, from any thread."""
+        return self.submit(asyncio.to_thread(job))
+
     def post(self, callback: Callable[..., object], *arguments: object) -> None:
         """Calls a function on the loop soon, from any thread; does nothing once it is closed."""
         with contextlib.suppress(RuntimeError):

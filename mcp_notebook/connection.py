@@ -235,7 +235,7 @@ class Connection:
         try:
             async with dial(self.server, auth, limits=self.limits, **self._callbacks) as line:
                 self._greeted = True
-                self.tools = await self._list_tools(line)
+                self._take(await self._list_tools(line))
                 if leaving.is_set():
                     return
                 opened = True
@@ -256,10 +256,14 @@ class Connection:
 
     async def _list_again(self, line: Line) -> None:
         try:
-            self.tools = await self._list_tools(line)
+            self._take(await self._list_tools(line))
         except Exception as error:
             logger.info("the tools were not listed again: %s", type(error).__name__)
         self._changed.fire()
+
+    def _take(self, tools: list[Tool]) -> None:
+        self.tools = tools
+        self.news.listed(tools)
 
     def _lose(self, line: Line) -> None:
         """Has the owner leave a client that is no longer any good, and enter a new one."""

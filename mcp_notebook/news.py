@@ -23,6 +23,7 @@ from mcp_types import (
     PromptListChangedNotification,
     ResourceListChangedNotification,
     ResourceUpdatedNotification,
+    Tool,
     ToolListChangedNotification,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -43,6 +44,7 @@ class News:
     Attributes:
         tools: Set when the tools have changed, until they are listed again.
         changes: How often each of the other lists has changed.
+        readers: Called with the tools when they have been listed; must not block.
         listings: Called when one of the other lists has changed; must not block.
         watchers: Called with the address of a resource that has changed; must not block.
     """
@@ -50,6 +52,7 @@ class News:
     def __init__(self) -> None:
         self.tools = asyncio.Event()
         self.changes: dict[Topic, int] = {"prompts": 0, "resources": 0}
+        self.readers: list[Callable[[list[Tool]], None]] = []
         self.listings: list[Callable[[], None]] = []
         self.watchers: set[Callable[[str], None]] = set()
 
@@ -65,6 +68,11 @@ class News:
             case ResourceUpdatedNotification():
                 for watcher in list(self.watchers):
                     watcher(message.params.uri)
+
+    def listed(self, tools: list[Tool]) -> None:
+        """Tells the readers what the tools are now."""
+        for reader in self.readers:
+            reader(tools)
 
     def begin(self) -> None:
         """Takes the other lists for changed: this is a new connection."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from mcp_notebook.background import background
 from mcp_notebook.calls import Call, Calls
 from mcp_notebook.connection import Connection
+from mcp_notebook.drift import Change, Drift
 from mcp_notebook.elicitation import PreparedAnswer, Questions
 from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError
 from mcp_notebook.frontend import FrontEnd
@@ -63,6 +64,8 @@ class Session:
         self.suggestions = Suggestions(connection)
         self.resources = Resources(self)
         self.prompts = Prompts(self)
+        self._drift = Drift(connection.server)
+        connection.news.readers.append(self._drift.saw)
         self._process = os.getpid()
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
@@ -113,6 +116,11 @@ class Session:
     @on_question.setter
     def on_question(self, answer: PreparedAnswer | None) -> None:
         self._questions.prepared = answer
+
+    @property
+    def drift(self) -> list[Change]:
+        """What has changed in the server's tools since they were used last, if anything."""
+        return self._drift.changes()
 
     # -- waiting ------------------------------------------------------------------------------
 

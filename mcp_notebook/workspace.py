@@ -17,6 +17,7 @@ from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.tokens import open_keeper
 from mcp_notebook.background import background
 from mcp_notebook.connection import Connection
+from mcp_notebook.drift import Drift
 from mcp_notebook.errors import ServerConfigError, SignInError
 from mcp_notebook.frontend import FrontEnd
 from mcp_notebook.servers import Server, ServerBook
@@ -171,6 +172,7 @@ class Workspace:
 
     def _forget(self, name: str) -> list[str]:
         remains = self.sign_out(name)
+        Drift(self.server(name)).forget()
         self.sessions.pop(name, None)
         self.accounts.remove(name)
         return remains
