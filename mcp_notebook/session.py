@@ -236,6 +236,23 @@ class Session:
 
     # -- being shown --------------------------------------------------------------------------
 
+    def __dir__(self) -> list[str]:
+        # What a person uses, for Tab; the rest is between the rooms of this package.
+        return [
+            "disconnect",
+            "drift",
+            "name",
+            "on_question",
+            "prompts",
+            "resources",
+            "sign_in",
+            "sign_out",
+            "status",
+            "tools",
+            "url",
+            "wait",
+        ]
+
     def _ipython_display_(self) -> None:
         self.front_end.show(self)
 

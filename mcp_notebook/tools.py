@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_notebook import html, names
 from mcp_notebook.blocks import Shown
+from mcp_notebook.callables import Signed
 from mcp_notebook.calls import Call
 from mcp_notebook.errors import ServerError, ToolError, UnknownToolError
 from mcp_notebook.hints import may_be_repeated
@@ -40,7 +41,7 @@ class Tool:
         self._session = session
         self._written = name
         # What `tool(…)` uses is the method; this is what IPython's `tool?` looks at.
-        vars(self)["__call__"] = _Signed(self)
+        vars(self)["__call__"] = Signed(self)
 
     @property
     def name(self) -> str:
@@ -272,30 +273,25 @@ class Tool:
         return {"text/plain": shown.plain, "text/html": html.output(shown.markup)}
 
     def __repr__(self) -> str:
-        tool = self._definition()
-        if tool is None:
-            return f"<Tool {printable(self.name, 60)} of {self._session.name}>"
-        line = printable((tool.description or "").split("\n\n")[0], 100)
-        return f"<Tool {printable(self.name, 60)}{self.__signature__} of {self._session.name}>" + (
-            f"\n{line}" if line else ""
-        )
+        signature = self.__signature__ if self._definition() is not None else ""
+        return f"<Tool {printable(self.name, 60)}{signature} of {self._session.name}>"
+
+    def __dir__(self) -> list[str]:
+        # What a person uses, for Tab.
+        return [
+            "aio",
+            "annotations",
+            "description",
+            "input_schema",
+            "last_batch",
+            "map",
+            "name",
+            "output_schema",
+            "submit",
+        ]
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError("a Tool belongs to a live session and is not pickled")
-
-
-class _Signed:
-    # A tool's ``__call__`` with the tool's own signature, and without a second docstring.
-
-    def __init__(self, tool: Tool) -> None:
-        self._tool = tool
-
-    def __call__(self, /, *args: Any, **arguments: Any) -> ToolResult:
-        return self._tool(*args, **arguments)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return self._tool.__signature__
 
 
 class Tools:

@@ -91,7 +91,7 @@ def test_a_tool_is_explained_by_its_signature_and_description(nb):
     assert "add(a:" in shown.replace("Signature:", "").replace(" ", "").replace("\n", "")
     assert "*args" not in shown
     assert "Call signature" not in shown
-    assert "Adds two whole numbers." in shown
+    assert shown.count("Adds two whole numbers.") == 1
 
 
 @pytest.mark.parametrize("expression", ["notes.prompts.compare", "p"])
