@@ -15,23 +15,12 @@ from tests.peers.examples import program, serve_everything
 # An installation has clocks of its own.
 pytestmark = pytest.mark.timeout(90, func_only=True)
 
-TOOLS = {
-    "echo",
-    "get-annotated-message",
-    "get-env",
-    "get-resource-links",
-    "get-resource-reference",
-    "get-structured-content",
-    "get-sum",
-    "get-tiny-image",
-    "gzip-file-as-resource",
-    "simulate-research-query",
-    "toggle-simulated-logging",
-    "toggle-subscriber-updates",
-    "trigger-elicitation-request",
-    "trigger-long-running-operation",
-    "trigger-url-elicitation",
-}
+TOOLS = """
+echo get-annotated-message get-env get-resource-links get-resource-reference get-structured-content
+get-sum get-tiny-image gzip-file-as-resource simulate-research-query toggle-simulated-logging
+toggle-subscriber-updates trigger-elicitation-request trigger-long-running-operation
+trigger-url-elicitation
+"""
 
 
 @pytest.fixture(scope="module", params=["stdio", "streamableHttp", "sse"])
@@ -83,7 +72,7 @@ def asked(nb):
 
 
 def test_all_its_tools_are_there_and_none_that_it_keeps_for_other_clients(nb):
-    assert set(nb.value("[tool.name for tool in everything.tools]")) == TOOLS
+    assert set(nb.value("[tool.name for tool in everything.tools]")) == set(TOOLS.split())
     assert "2025-11-25" in nb.run("%mcp status").text
 
 
@@ -187,6 +176,76 @@ def test_bytes_come_as_a_resource(nb):
     blob = f"{made.format(repr('resource'))}.resources[0].blob"
     assert nb.value(f"{unpack.format(blob)}.decode()") == "hello"
     assert "[a.gz: demo://resource/session/a.gz" in nb.run(made.format("'resourceLink'")).text
+
+
+DOCUMENT = "demo://resource/static/document/features.md"
+
+
+def test_resources_are_listed_and_read_by_their_addresses(nb):
+    assert DOCUMENT in nb.value("[resource.uri for resource in everything.resources]")
+    assert re.search(r"everything: [78] resources\n", nb.run("everything.resources").text)
+    assert nb.value(f"everything.resources[{DOCUMENT!r}].read().text").startswith("# Everything")
+    absent = nb.run("everything.resources.read('demo://resource/nope')")
+    assert "ServerError" in absent.error
+    assert "Resource demo://resource/nope not found" in absent.error
+
+
+def test_templates_are_functions_that_read(nb):
+    nb.run("texts = everything.resources.templates.Dynamic_Text_Resource")
+    assert nb.value("texts(resourceId=4).text").startswith("Resource 4: This is a plaintext")
+    nb.run("bytes_ = everything.resources.templates['Dynamic Blob Resource']")
+    assert nb.value("bytes_('4').content.decode()").startswith("Resource 4: This is a base64")
+    assert "Unknown resource" in nb.run("texts(resourceId='x')").error
+    assert nb.value("texts.suggest('resourceId', '12')") == ["12"]
+
+
+def test_a_link_in_an_answer_is_a_resource_from_then_on(nb):
+    nb.run(
+        "made = everything.tools.gzip_file_as_resource(name='b.gz', data='data:,hello')\n"
+        "packed = everything.resources.read(made.links[0].uri)"
+    )
+    assert nb.value("__import__('gzip').decompress(packed.content).decode()") == "hello"
+
+
+def test_a_watched_resource_tells_when_it_changes(nb):
+    nb.run(f"watch = everything.resources.watch({DOCUMENT!r})")
+    nb.run("everything.tools.toggle_subscriber_updates()")
+    assert nb.value("watch.wait(8).text").startswith("# Everything")
+    nb.run("watch.close()\neverything.tools.toggle_subscriber_updates()")
+
+
+def test_prompts_are_functions_that_answer_with_messages(nb):
+    assert nb.value("len(everything.prompts)") == 4
+    assert "This is a simple prompt" in nb.run("everything.prompts.simple_prompt()").text
+    assert nb.value("everything.prompts.args_prompt('Paris', state='TX').text") == (
+        "What's weather in Paris, TX?"
+    )
+    assert "needs 'city'" in nb.run("everything.prompts.args_prompt()").error
+    call = "everything.prompts['resource-prompt'](resourceType='Text', resourceId=3)"
+    assert nb.value(f"[message.content.type for message in {call}]") == ["text", "resource"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("everything.prompts.co", "everything.prompts.completable_prompt"),
+        (
+            "everything.prompts.completable_prompt(department='Ma",
+            "everything.prompts.completable_prompt(department='Marketing",
+        ),
+        (
+            "everything.prompts.completable_prompt(department='Sales', name='E",
+            "everything.prompts.completable_prompt(department='Sales', name='Eve",
+        ),
+        (
+            "everything.tools.get_structured_content(location='Ch",
+            "everything.tools.get_structured_content(location='Chicago",
+        ),
+    ],
+)
+def test_tab_completes_the_values_of_arguments(nb, typed, offered):
+    nb.value("len(everything.prompts)")  # listed
+    assert offered in [line.rstrip("')") for line in nb.complete(typed)]
 
 
 def test_every_field_of_a_form_is_asked_for_in_the_cell(nb, asked):
