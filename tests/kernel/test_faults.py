@@ -46,7 +46,7 @@ import pytest
 
 from tests.connecting import handshake, http, result, toy
 from tests.driving.kernel import Cell, Notebook
-from tests.peers import serve_authority, serve_tools, visit
+from tests.peers import ToolServer, serve_authority, serve_tools, visit
 from tests.peers.fault_proxy import Hole, Lost, Request, Reset, Status, serve_faults
 
 numbers = count()
@@ -95,6 +95,15 @@ def nb(kernel, authority, plain) -> Iterator[Notebook]:
     authority.grants_made.clear()
     yield kernel
     kernel.run("s.disconnect()")
+
+
+def sign_in(nb: Notebook, notes: ToolServer) -> None:
+    """Connects to the guarded server until it is listened to, which is a request of its own."""
+    notes.forget_seen()
+    connect(nb, notes.url)
+    notes.wait_until(
+        lambda: any(s.rpc == "subscriptions/listen" and s.status == 200 for s in list(notes.seen))
+    )
 
 
 def connect(nb: Notebook, url: str) -> None:
@@ -248,7 +257,7 @@ class in_a_thread:  # noqa: N801 - used like a function
 
 
 def test_a_good_token_needs_no_authorization_server(nb, notes, authority):
-    connect(nb, notes.url)
+    sign_in(nb, notes)
     authority.stop()
     try:
         nb.run("s.disconnect(); s = __import__('mcp_notebook').connect(s.name)")
@@ -261,13 +270,12 @@ def test_a_good_token_needs_no_authorization_server(nb, notes, authority):
 def test_an_authorization_server_that_is_down_is_not_taken_for_a_lost_sign_in(
     nb, notes, authority, down
 ):
-    connect(nb, notes.url)
-    authority.expire_access()
-    authority.forget_seen()
+    sign_in(nb, notes)
     if down == "answers 503":
         authority.knobs.statuses = {"/token": 503}
     else:
         authority.stop()
+    authority.expire_access()
     try:
         nb.run("s.disconnect(); s = __import__('mcp_notebook').connect(s.name)")
         failed = nb.run("s.tools.add(a=2, b=3)", 30).error
@@ -296,9 +304,9 @@ def test_an_authorization_server_that_fails_at_the_last_step_costs_one_more_clic
 
 
 def test_a_renewal_whose_answer_is_lost_costs_one_sign_in(nb, notes, authority):
-    connect(nb, notes.url)
-    authority.expire_access()
+    sign_in(nb, notes)
     authority.knobs.lose_next_token_answer = 1
+    authority.expire_access()
     assert add(nb) == 5
     assert len(nb.links) == 2
     assert add(nb) == 5
@@ -306,7 +314,7 @@ def test_a_renewal_whose_answer_is_lost_costs_one_sign_in(nb, notes, authority):
 
 
 def test_an_endless_401_ends_after_one_renewal_and_one_sign_in(nb, notes, authority):
-    connect(nb, notes.url)
+    sign_in(nb, notes)
     authority.grants_made.clear()
     notes.knobs.always_401 = True
     try:
@@ -323,7 +331,7 @@ def test_an_endless_401_ends_after_one_renewal_and_one_sign_in(nb, notes, author
 
 
 def test_an_endless_403_asks_for_permissions_once(nb, notes, authority):
-    connect(nb, notes.url)
+    sign_in(nb, notes)
     notes.knobs.always_403 = True
     try:
         for _ in range(2):
@@ -340,7 +348,7 @@ def test_an_endless_403_asks_for_permissions_once(nb, notes, authority):
 
 @pytest.mark.parametrize("days", [1, -1], ids=["forward", "back"])
 def test_a_clock_that_jumps_costs_no_sign_in(nb, notes, authority, days):
-    connect(nb, notes.url)
+    sign_in(nb, notes)
     nb.run(f"import time; real = time.time; time.time = lambda: real() + {days * 86400}")
     try:
         assert add(nb) == 5  # too early: a renewal that was not due
@@ -421,7 +429,7 @@ def in_a_fork(work):
 
 
 def test_a_forked_child_uses_nothing_of_its_parent(nb, notes, authority):
-    connect(nb, notes.url)
+    sign_in(nb, notes)
     assert not nb.run(FORK).error
     inherited = nb.value("in_a_fork(lambda: s.tools.add(a=2, b=3).data)")
     assert "ConnectionFailedError" in inherited
