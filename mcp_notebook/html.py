@@ -10,6 +10,7 @@ hold links.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape as _escape
 from itertools import islice
@@ -26,15 +27,17 @@ _MAX_LEVELS = 12
 _INLINE = 64
 _OPEN_NODES = 40
 _MAX_STRING = 1_000
+_SHORT_CELL, _LONG_CELL = 20, 40
+_TAGS = re.compile(r"<[^>]*>")
 
 STYLE = """\
 .mcpnb{font-size:var(--jp-ui-font-size1,13px);line-height:1.5;color:var(--jp-ui-font-color1,inherit);\
 display:grid;grid-template-columns:minmax(0,1fr);gap:.5em}
 .mcpnb pre,.mcpnb code,.mcpnb-tree{font-family:var(--jp-code-font-family,ui-monospace,monospace);\
 font-size:var(--jp-code-font-size,13px)}
-.mcpnb pre{margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;\
-overflow-wrap:anywhere;max-height:32em;overflow:auto}
-.mcpnb.mcpnb code{background:none;padding:0;color:inherit}
+.mcpnb.mcpnb.mcpnb pre{margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;\
+word-break:normal;overflow-wrap:anywhere;max-height:32em;overflow:auto}
+.mcpnb.mcpnb.mcpnb code{background:none;padding:0;color:inherit}
 .mcpnb a{color:var(--jp-content-link-color,#3b82c4)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption,.mcpnb-quiet{color:var(--jp-ui-font-color2,#808080)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption{font-size:.92em}
@@ -47,9 +50,12 @@ padding:.25em .9em .25em 0;border:none;border-bottom:1px solid var(--jp-border-c
 max-width:34em;white-space:normal;overflow-wrap:break-word;background:none;color:inherit}
 .mcpnb table.mcpnb-table th{font-weight:600;white-space:nowrap;\
 border-bottom-color:var(--jp-border-color1,#808080a0)}
+.mcpnb table.mcpnb-table .mcpnb-short{white-space:nowrap}
+.mcpnb table.mcpnb-table .mcpnb-long{min-width:14em}
 .mcpnb table.mcpnb-table .mcpnb-number{text-align:right;font-variant-numeric:tabular-nums}
 .mcpnb table.mcpnb-table caption{caption-side:top;text-align:left;padding:0 0 .3em;font-weight:600;\
 color:inherit}
+.mcpnb-bad{color:var(--jp-error-color1,#d32f2f)}
 .mcpnb summary{cursor:pointer}
 .mcpnb-tree details{margin:0}
 .mcpnb ul.mcpnb-kids{list-style:none;margin:0 0 0 .45em;padding:0 0 0 1.1em;\
@@ -148,12 +154,7 @@ def table(
         note: A quiet line under it.
         fold: Whether it begins folded away under its caption.
     """
-    numeric = [
-        any(rendering.is_number(row[place]) for row in rows)
-        and all(row[place] is None or rendering.is_number(row[place]) for row in rows)
-        for place in range(len(headers))
-    ]
-    kinds = ["mcpnb-number" if number else "mcpnb-text" for number in numeric]
+    kinds = [_kind([row[place] for row in rows]) for place in range(len(headers))]
     head = (
         tag("th", printable(name, rendering.MAX_CELL), class_=kind)
         for name, kind in zip(headers, kinds, strict=True)
@@ -175,6 +176,17 @@ def table(
     )
     whole = join([tag("div", grid, class_="mcpnb-scroll"), remark(note)])
     return details(caption or f"{len(rows):,} rows", whole) if fold else whole
+
+
+def _kind(cells: Sequence[Any]) -> str:
+    """Returns the class of a column: numbers to the right, words whole, sentences with room."""
+    present = [cell for cell in cells if cell is not None]
+    if present and all(rendering.is_number(cell) for cell in present):
+        return "mcpnb-number"
+    longest = max((len(_TAGS.sub("", str(_cell(cell)))) for cell in present), default=0)
+    if longest <= _SHORT_CELL:
+        return "mcpnb-short"
+    return "mcpnb-long" if longest > _LONG_CELL else "mcpnb-text"
 
 
 def _cell(item: Any) -> object:

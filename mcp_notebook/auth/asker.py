@@ -39,6 +39,8 @@ class Offer:
         user_code: What to type on the page, in a device sign-in.
         seconds: How long the authorization server waits, where it says so.
         notes: Sentences about the way here.
+        replaceable: Whether another client can be registered in the place of this one, which its
+            authorization server may have forgotten since or may not take.
         paste: Takes the address of the page the browser ended on; raises `SignInError`.
     """
 
@@ -49,6 +51,7 @@ class Offer:
     user_code: str | None = field(default=None, repr=False)
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    replaceable: bool = False
     paste: Callable[[str], None] | None = field(default=None, repr=False)
 
 

@@ -184,8 +184,18 @@ def _offer(
         scopes=request.scopes,
         added=newly_asked(request.scopes, granted),
         notes=discovery.notes,
+        replaceable=_replaceable(request, known),
         paste=callback.paste,
     )
+
+
+def _replaceable(request: _Request, known: TokenRecord | None) -> bool:
+    """Tells whether registering again makes sense: not for a client that is new, or a person's."""
+    client = request.client
+    if request.there.registration_endpoint is None:
+        return False
+    is_old = known is not None and known.client_id == client.client_id
+    return client.registration == "cimd" or (client.registration == "dcr" and is_old)
 
 
 async def _answered(

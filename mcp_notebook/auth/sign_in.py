@@ -77,6 +77,7 @@ class Standing:
         hint: What to do next, or ``""``.
         user_code: What to type on the page, in a device sign-in; not in the repr.
         notes: Further sentences.
+        replaceable: Whether another client can be registered, in case this one is unknown there.
     """
 
     state: SignInState
@@ -89,6 +90,7 @@ class Standing:
     hint: str = ""
     user_code: str | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    replaceable: bool = False
 
 
 class _Clock:
@@ -249,6 +251,7 @@ class SignIn:
             else "",
             user_code=offer.user_code,
             notes=offer.notes,
+            replaceable=offer.replaceable,
         )
 
     async def wait(self, answer: Awaitable[T]) -> T:

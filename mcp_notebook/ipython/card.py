@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from mcp_notebook import html
 from mcp_notebook.background import background
 from mcp_notebook.errors import MCPNotebookError
 from mcp_notebook.html import Html, tag
+from mcp_notebook.ipython.page import typed
 from mcp_notebook.ipython.view import View
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ class Card(ipywidgets.VBox):
         self._face = _Face(layout={"margin": "0"})
         self._paste = ipywidgets.Text(
             placeholder="Browser elsewhere? Paste the address it ended on",
+            tooltip="The address of the page that the browser ended on",
             continuous_update=False,
             layout={"width": "25em", "margin": "0"},
         )
@@ -90,7 +90,13 @@ class Card(ipywidgets.VBox):
             self._register_again,
         )
         self._row = ipywidgets.HBox(
-            [], layout={"flex_flow": "row wrap", "margin": ".5em 0 0", "display": "none"}
+            [],
+            layout={
+                "flex_flow": "row wrap",
+                "grid_gap": ".4em",
+                "margin": ".5em 0 0",
+                "display": "none",
+            },
         )
         super().__init__([self._face, self._row])
         self.add_class("mcpnb-card")
@@ -127,10 +133,12 @@ class Card(ipywidgets.VBox):
         self._face.value = _face(view, self._complaint)
         row: list[Any] = []
         if view.pastes:
-            row += [self._paste, self._cancel, self._anew]
-        elif view.mood in {"busy", "asking"}:
+            row += [self._paste]
+        if view.mood in {"busy", "asking"}:
             row += [self._cancel]
-        elif view.mood == "bad":
+        if view.replaceable:
+            row += [self._anew]
+        if view.retries:
             row += [self._retry]
         if list(self._row.children) != row:
             self._row.children = row
@@ -140,7 +148,7 @@ class Card(ipywidgets.VBox):
 
     def _button(self, label: str, about: str, wish: Callable[[], None]) -> Any:
         button = ipywidgets.Button(
-            description=label, tooltip=about, layout={"width": "auto", "margin": "0 0 0 .4em"}
+            description=label, tooltip=about, layout={"width": "auto", "margin": "0"}
         )
         button.on_click(lambda _: background().post(self._grant, wish))
         return button
@@ -200,7 +208,7 @@ def _face(view: View, complaint: str) -> str:
     ]
     if view.asked:
         parts.append(_scopes(view))
-    parts += [tag("div", _with_code(line), class_="mcpnb-dim") for line in view.lines]
+    parts += [tag("div", typed(line, view.name), class_="mcpnb-dim") for line in view.lines]
     if view.user_code:
         parts.append(tag("div", view.user_code, class_="mcpnb-code"))
     if view.url:
@@ -234,11 +242,3 @@ def _scopes(view: View) -> Html:
     if view.added:
         label = "Newly asked for: " if new == set(view.asked) else "Asks for (new ones marked) "
     return tag("div", tag("span", label, class_="mcpnb-dim"), *chips)
-
-
-def _with_code(line: str) -> Html:
-    """Sets what can be typed, between ``Try`` and ``, or`` or after a colon, as code."""
-    parts = re.split(r"(%mcp [^,]+|(?<=Try )\S.*?(?=, or )|(?<=, or )\S+$)", line)
-    return html.join(
-        tag("code", part) if place % 2 else html.escape(part) for place, part in enumerate(parts)
-    )

@@ -10,10 +10,11 @@ import getpass
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mcp_notebook import catalog, command, html, importing, rendering, trust
+from mcp_notebook import catalog, command, html, importing, trust
 from mcp_notebook.errors import CommandError, ServerConfigError
-from mcp_notebook.html import Html
+from mcp_notebook.html import Html, join, tag
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
+from mcp_notebook.ipython.page import Page, sentences, table, typed
 from mcp_notebook.ipython.view import place_of
 from mcp_notebook.servers import Server
 from mcp_notebook.session import Session
@@ -23,22 +24,9 @@ from mcp_notebook.waiting import Wait
 from mcp_notebook.workspace import DEMO, Workspace
 
 if TYPE_CHECKING:
+    from mcp_notebook.auth.metadata import Step
     from mcp_notebook.results import ToolResult
     from mcp_notebook.tools import Tools
-
-
-class Page:
-    """Something to read: as text in a terminal, as HTML in a notebook."""
-
-    def __init__(self, text: str, markup: Html | None = None) -> None:
-        self._text = text
-        self._markup = markup if markup is not None else html.tag("pre", text)
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": self._text, "text/html": html.output(self._markup)}
 
 
 class Commands:
@@ -75,7 +63,7 @@ class Commands:
             case command.Trust(name):
                 return self._trust(name)
             case command.Remove(name):
-                return _sentences(f"{name} is forgotten.", self.workspace.remove(name))
+                return sentences([f"{name} is forgotten.", *self.workspace.remove(name)])
             case command.Connect(name, variable, account):
                 return self._connect(name, variable, account)
             case command.Tools(name):
@@ -84,13 +72,13 @@ class Commands:
                 return self._call(wanted)
             case command.Disconnect(name):
                 self.workspace.disconnect(name)
-                return Page(f"{name} is disconnected. Its sign-in is kept.")
+                return sentences([f"{name} is disconnected. Its sign-in is kept."])
             case command.SignIn(name, paste=True):
                 return self._paste(name)
             case command.SignIn(name, register_again):
                 return self._shown(self.workspace.sign_in(name, register_again=register_again))
             case command.SignOut(name):
-                return _sentences(f"Signed out of {name}.", self.workspace.sign_out(name))
+                return sentences([f"Signed out of {name}.", *self.workspace.sign_out(name)])
             case command.Store(place):
                 return self._store(place)
             case command.Doctor(name):
@@ -131,7 +119,7 @@ class Commands:
     def _import(self, wanted: command.Import) -> Page:
         found = importing.find(wanted.source)
         if not found:
-            return Page(f"No servers were found in {wanted.source}.")
+            return sentences([f"No servers were found in {wanted.source}."])
         if not wanted.names and not wanted.everything:
             return Page(
                 f"{importing.preview(found)}\n\nNothing was taken or started. Take some with: "
@@ -159,9 +147,9 @@ class Commands:
     def _trust(self, name: str) -> Page:
         server = self.workspace.server(name)
         if server.transport != "stdio":
-            return Page(f"{name} is contacted over the network; it starts no program here.")
+            return sentences([f"{name} is contacted over the network; it starts no program here."])
         self.workspace.trusted.trust(server)
-        return Page(f"{name} may be started from now on:\n{trust.launch(server)}")
+        return sentences([f"{name} may be started from now on:", trust.launch(server)])
 
     # -- how it stands ------------------------------------------------------------------------
 
@@ -171,16 +159,19 @@ class Commands:
         for session in self.workspace.sessions.values():
             known.setdefault(session.name, session.connection.server)
         if not known:
-            return Page(
-                "No servers yet. Try one on this machine with %mcp demo, or add one:\n"
-                "%mcp add NAME URL\nHelp: %mcp help"
+            return sentences(
+                [
+                    "No servers yet. Try one on this machine: %mcp demo",
+                    "Add one: %mcp add NAME URL",
+                    "All commands: %mcp help",
+                ]
             )
         rows = [
             [name, server.url or " ".join(server.command), self._stands(name)]
             for name, server in known.items()
         ]
         notes = "\n".join(book.problems())
-        return _table(["server", "address", "stands"], rows, notes)
+        return table(["server", "address", "stands"], rows, notes)
 
     def _stands(self, name: str) -> str:
         session = self.workspace.sessions.get(name)
@@ -196,8 +187,8 @@ class Commands:
         ]
         store = str(self.workspace.keeper.describe())
         if not rows:
-            return Page(f"No server is connected in this kernel.\n{store}")
-        return _table(["session", "stands", "protocol"], rows, store)
+            return sentences(["No server is connected in this kernel.", *store.splitlines()])
+        return table(["session", "stands", "protocol"], rows, store)
 
     def _protocol(self, session: Session) -> str:
         client = session.connection.client
@@ -206,7 +197,7 @@ class Commands:
     def _store(self, place: command.StoreKind | None) -> Page:
         keeper = self.workspace.keeper
         work = keeper.probe() if place is None else keeper.change_store(place)
-        return Page(str(Wait(work).result()))
+        return sentences(str(Wait(work).result()).splitlines())
 
     def _doctor(self, name: str) -> Page:
         from mcp_notebook.auth.doctor import examine
@@ -219,18 +210,10 @@ class Commands:
                 hint=f"See what it says when it starts: %mcp connect {name}",
             )
         report = Wait(examine(server, credentials)).result()
-        rows = [
-            [
-                "✗" if step.problem else "✓",
-                f"{step.what} ({step.rfc})" if step.rfc else step.what,
-                " ".join(str(i) for i in (step.method, step.address, step.status) if i),
-                "\n".join(line for line in (step.found, step.problem, step.fix) if line),
-            ]
-            for step in report.steps
-        ]
-        verdict = "\n".join(line for line in (report.verdict, report.fix) if line)
-        grid = html.table(["", "step", "asked", "found"], rows, caption=f"{name}: {verdict}")
-        return Page(report.text, grid)
+        rows = [_step(step, name) for step in report.steps]
+        grid = html.table(["", "step", "asked", "found"], rows, caption=report.verdict)
+        advice = tag("div", "→ ", typed(report.fix, name)) if report.fix else Html()
+        return Page(report.text, join([grid, advice]))
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -282,20 +265,16 @@ class Commands:
 
     def _demo(self) -> Page:
         server = self.workspace.demo()
-        return Page(
-            f"The demo server runs at {server.url} and is known as {DEMO!r}.\n"
-            f"Next: %mcp connect {DEMO}",
-            html.join(
-                [
-                    html.tag("div", f"The demo server runs at {server.url}."),
-                    html.tag("div", "Next: ", html.tag("code", f"%mcp connect {DEMO}")),
-                ]
-            ),
+        return sentences(
+            [
+                f"The demo server runs at {server.url} and is known as {DEMO!r}.",
+                f"Next: %mcp connect {DEMO}",
+            ]
         )
 
     def _stop_demo(self) -> Page:
         self.workspace.stop_demo()
-        return Page("The demo server has ended.")
+        return sentences(["The demo server has ended."])
 
 
 def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
@@ -310,18 +289,18 @@ def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
         if server.transport == "stdio":
             lines += [trust.launch(server), f"To allow that: %mcp trust {server.name}"]
         lines.append(f"Next: %mcp connect {server.name}")
-    text = "\n".join(lines)
-    return Page(text, html.join([html.tag("div", line) for line in lines]))
+    return sentences(lines)
 
 
-def _sentences(first: str, rest: Sequence[str]) -> Page:
-    lines = [first, *rest]
-    return Page("\n".join(lines), html.join([html.tag("div", line) for line in lines]))
-
-
-def _table(headers: list[str], rows: list[list[str]], note: str) -> Page:
-    text = rendering.text_table(headers, rows)
-    if note:
-        text = f"{text}\n\n{note}"
-    below = html.join([html.remark(line) for line in note.splitlines()])
-    return Page(text, html.join([html.table(headers, rows), below]))
+def _step(step: Step, name: str) -> list[Html]:
+    """Returns one step of the doctor as a row."""
+    asked = f"{step.method} {step.address}".strip()
+    answer = f"→ {step.status}" if step.status else ""
+    return [
+        tag("span", "✗", class_="mcpnb-bad") if step.problem else tag("span", "✓"),
+        join([tag("div", step.what), tag("div", step.rfc, class_="mcpnb-quiet")]),
+        join([tag("div", asked), tag("div", answer, class_="mcpnb-quiet")]),
+        join(
+            tag("div", typed(line, name)) for line in (step.found, step.problem, step.fix) if line
+        ),
+    ]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from mcp_notebook import names
 from mcp_notebook.auth.sign_in import SignInState, Standing
+from mcp_notebook.errors import MCPNotebookError, SignInDeniedError
 from mcp_notebook.redaction import printable
 from mcp_notebook.signature import Parameters
 from mcp_notebook.status import Status
@@ -40,6 +41,8 @@ class View:
         user_code: What to type on its page, in a device sign-in; in no repr.
         left: How long there still is, such as ``9 min left``.
         pastes: Whether the address the browser ended on can be pasted.
+        replaceable: Whether another client may be registered, in case its page knows ours no more.
+        retries: Whether it can be tried again.
         over: Whether nothing more will happen by itself.
     """
 
@@ -54,6 +57,8 @@ class View:
     user_code: str | None = field(default=None, repr=False)
     left: str = ""
     pastes: bool = False
+    replaceable: bool = False
+    retries: bool = False
     over: bool = False
 
     @property
@@ -89,11 +94,12 @@ def view_of(session: Session, *, variable: str = "", notice: str = "") -> View:
     failure = session.connection.failure
     if session.status is Status.FAILED and failure is not None:
         return View(
-            mood="bad",
+            mood="quiet" if _called_off(failure) else "bad",
             name=session.name,
             place=place,
             headline=failure.message,
             lines=tuple(line for line in (failure.hint,) if line),
+            retries=True,
             over=True,
         )
     if session.status is Status.DISCONNECTED:
@@ -123,7 +129,13 @@ def _signing_in(name: str, place: str, standing: Standing) -> View:
         user_code=standing.user_code,
         left=_left(standing.seconds_left),
         pastes=waiting and standing.user_code is None,
+        replaceable=waiting and standing.replaceable,
     )
+
+
+def _called_off(failure: MCPNotebookError) -> bool:
+    """Tells whether it is what the person wanted."""
+    return isinstance(failure, SignInDeniedError) and failure.code == "cancelled"
 
 
 def place_of(url: str) -> str:

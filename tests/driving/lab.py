@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -169,6 +170,25 @@ class Page:
         self.page.keyboard.press("Control+Enter")
         if wait:
             self.wait_for_idle()
+
+    def add(self, code: str, *, wait: bool = True) -> int:
+        """Adds a cell at the end, runs it and returns its number."""
+        number = self.page.evaluate(
+            """async code => {
+                const { content } = window.jupyterapp.shell.currentWidget;
+                const number = content.widgets.length;
+                content.model.sharedModel.insertCell(number, { cell_type: 'code', source: code });
+                content.activeCellIndex = number;
+                content.deselectAll();
+                void window.jupyterapp.commands.execute('notebook:run-cell');
+                return number;
+            }""",
+            code,
+        )
+        self.cell(number).locator(".jp-InputPrompt").get_by_text(re.compile(r"\[.+\]")).wait_for()
+        if wait:
+            self.wait_for_idle()
+        return int(number)
 
     def run_all(self) -> None:
         """Runs every cell; does not wait."""
