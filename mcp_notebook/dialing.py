@@ -246,8 +246,11 @@ class _WatchedStream:
 def _with_result_type(item: SessionMessage | Exception) -> SessionMessage | Exception:
     """Fills in what an absent ``resultType`` means (MCP 2026-07-28, "Result Type").
 
-    Servers of that revision forget it, and the SDK would refuse their answer.
+    Servers of that revision forget it, and the SDK would refuse their answer. It would also refuse
+    a task as the answer to ``tools/call`` (MCP 2025-11-25, tasks), for want of content.
     """
     if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
         item.message.result.setdefault("resultType", "complete")
+        if isinstance(item.message.result.get("task"), dict):
+            item.message.result.setdefault("content", [])
     return item

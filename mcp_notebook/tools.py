@@ -121,21 +121,37 @@ class Tool:
         """
         from mcp_notebook.results import ToolResult, failure
 
-        options["repeatable"] = may_be_repeated(tool)
-        call_tool = self._session.connection.call_tool
         try:
-            raw = await call_tool(tool.name, arguments, **options)
+            raw = await self._send(tool, arguments, **options)
         except ServerError as error:
             if not await self._session._questions.settled(error):
                 error.hint = call.hint() or error.hint
                 raise
-            raw = await call_tool(tool.name, arguments, **options)
+            raw = await self._send(tool, arguments, **options)
         result = ToolResult(
             raw, tool=tool.name, server=self._session.name, output_schema=tool.output_schema
         )
         if raw.is_error:
             raise failure(result, hint=call.hint())
         return result
+
+    async def _send(
+        self, tool: mcp_types.Tool, arguments: dict[str, Any], **options: Any
+    ) -> mcp_types.CallToolResult:
+        from mcp_notebook.tasks import call_as_task, runs_as_task
+
+        connection, repeatable = self._session.connection, may_be_repeated(tool)
+        if not runs_as_task(tool):
+            return await connection.call_tool(
+                tool.name, arguments, repeatable=repeatable, **options
+            )
+        report = options.pop("progress_callback", None)
+        return await connection.ask(
+            lambda client: call_as_task(client, tool.name, arguments, report),
+            operation=tool.name,
+            repeatable=repeatable,
+            **options,
+        )
 
     def map(
         self,

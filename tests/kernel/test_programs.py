@@ -128,24 +128,54 @@ def test_a_program_that_is_killed_is_started_again_by_the_next_call(nb):
     assert sum("server-everything" in name for name in names) == 1
 
 
-def test_stop_tells_the_program_to_cancel(nb, tmp_path):
-    heard = tmp_path / "heard"
-    line = f"tee {shlex.quote(str(heard))} | {shlex.join([*program('server-everything'), 'stdio'])}"
-    added = nb.run(f"%mcp add taped -- sh -c {shlex.quote(line)}")
+@pytest.fixture
+def heard(nb, tmp_path):
+    """Connects `taped`; returns what tells which messages its program has read."""
+    tape = tmp_path / "tape"
+    line = f"tee {shlex.quote(str(tape))} | {shlex.join([*program('server-everything'), 'stdio'])}"
+    added = nb.run(f"%mcp add taped --replace -- sh -c {shlex.quote(line)}")
     assert "it is a shell" in added.text
     nb.run("%mcp trust taped")
     nb.run("%mcp connect taped")
     assert nb.value("taped.wait(20).status") == "connected"
-    cell = nb.start("taped.tools.trigger_long_running_operation(duration=60, steps=60)")
+    yield lambda: [json.loads(text) for text in tape.read_text().splitlines()]
+    nb.run("%mcp disconnect taped")
+
+
+def stop(nb: Notebook, call: str) -> None:
+    """Presses Stop once a call is seen to be under way."""
+    cell = nb.start(call)
     assert cell.shown.wait(20)
     nb.interrupt()
     assert "KeyboardInterrupt" in cell.wait(10).error
     assert nb.value("taped.tools.echo(message='after').text") == "Echo: after"
-    messages = [json.loads(text) for text in heard.read_text().splitlines()]
-    [asked] = [m for m in messages if "trigger-long" in str(m)]
-    cancelled = [m["params"] for m in messages if m["method"] == "notifications/cancelled"]
+
+
+def test_stop_tells_the_program_to_cancel(nb, heard):
+    stop(nb, "taped.tools.trigger_long_running_operation(duration=60, steps=60)")
+    [asked] = [message for message in heard() if "trigger-long" in str(message)]
+    cancelled = [m["params"] for m in heard() if m["method"] == "notifications/cancelled"]
     assert [params["requestId"] for params in cancelled] == [asked["id"]]
-    nb.run("%mcp disconnect taped")
+
+
+def test_stop_cancels_a_task(nb, heard):
+    stop(nb, "taped.tools.simulate_research_query(topic='rome')")
+    methods = {message["method"]: message.get("params") for message in heard()}
+    assert methods["tasks/cancel"]["taskId"] == methods["tasks/result"]["taskId"]
+
+
+def test_a_tool_that_runs_as_a_task_is_called_like_any_other(nb):
+    nb.run("%mcp trust everything")
+    nb.run("%mcp connect everything")
+    nb.answers = lambda prompt, masked: "2" if prompt.startswith("Clarification") else ""
+    cell = nb.run(
+        "report = everything.tools.simulate_research_query(topic='python', ambiguous=True)"
+    )
+    nb.answers = None
+    assert not cell.error
+    assert "everything asks, in simulate-research-query:" in cell.text
+    assert nb.value("report.text").startswith("# Research Report: python (snake)")
+    nb.wait_for_widget("HTMLModel", lambda state: "Generating report" in state.get("value", ""))
 
 
 def test_a_file_of_servers_is_shown_first_and_starts_nothing(nb, tmp_path, folder):
