@@ -8,18 +8,18 @@ from collections.abc import Iterable
 from mcp_notebook.grammar import Option, Verb, find_verb
 from mcp_notebook.verbs import VERBS
 
-_WIDTH = 96
-_START = """\
-Start here:
-  %mcp demo                               a server on this machine to try it all with
-  %mcp add NAME URL                       remember a server
-  %mcp connect NAME                       a card offers the sign-in; the cell is done at once
-  NAME.tools.<Tab>                        call a tool as a Python function"""
+_WIDTH = 80
+_START = (
+    ("%mcp demo", "a server on this machine to try it all with"),
+    ("%mcp add NAME URL", "remember a server"),
+    ("%mcp connect NAME", "a card offers the sign-in; the cell is done at once"),
+    ("NAME.tools.<Tab>", "call a tool as a Python function"),
+)
 _END = "%mcp help COMMAND (or %mcp COMMAND --help) tells more about one, with examples."
 
 
 def help_text(topic: str | None = None) -> str:
-    """Returns the help as plain text, at most 96 columns wide.
+    """Returns the help as plain text, at most 80 columns wide.
 
     Args:
         topic: A command's name; ``None`` for the list of all.
@@ -31,11 +31,11 @@ def help_text(topic: str | None = None) -> str:
 
 
 def _overview() -> str:
-    parts = ["MCP servers in this notebook", _START]
+    parts = ["MCP servers in this notebook", f"Start here:\n{_columns(_START, 30)}"]
     groups = dict.fromkeys(verb.group for verb in VERBS)
     for group in groups:
         rows = [(_short_usage(verb), verb.summary) for verb in VERBS if verb.group == group]
-        parts.append(f"{group}:\n{_columns(rows, 40)}")
+        parts.append(f"{group}:\n{_columns(rows, 30)}")
     return "\n\n".join([*parts, _END])
 
 
@@ -78,7 +78,8 @@ def _columns(rows: Iterable[tuple[str, str]], width: int) -> str:
     lines = []
     for left, right in rows:
         wrapped = textwrap.wrap(right, _WIDTH - width - 2)
-        gap = " " if len(left) >= width else ""
-        lines.append(f"  {left:<{width}}{gap}{wrapped[0]}")
-        lines.extend(f"  {'':<{width}}{line}" for line in wrapped[1:])
+        first = f"  {left:<{width}}"
+        if len(left) < width:
+            first += wrapped.pop(0)
+        lines += [first.rstrip(), *(f"  {'':<{width}}{line}" for line in wrapped)]
     return "\n".join(lines)

@@ -5,7 +5,8 @@
                                                     signs in
     python notebooks/start.py data_work [--check]   the same with another notebook of this folder
 
-It needs the package with its [lab] extra: pip install -e ".[lab]".
+Other options go to JupyterLab, such as --no-browser or --port=8899. It needs the package with its
+[lab] extra: pip install -e ".[lab]".
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ def main() -> int:
     names = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
     parser.add_argument("notebook", nargs="?", choices=names, default="quickstart")
     parser.add_argument("--check", action="store_true", help="run it here, without a display")
-    chosen = parser.parse_args()
+    chosen, options = parser.parse_known_args()
+    if chosen.check and options:
+        parser.error(f"--check opens no JupyterLab that could take {options[0]}")
     notebook = FOLDER / f"{chosen.notebook}.ipynb"
     if chosen.check:
         return check(notebook)
     return subprocess.call(  # noqa: S603 - this interpreter's own JupyterLab
-        [sys.executable, "-m", "jupyterlab", str(notebook)], cwd=FOLDER
+        [sys.executable, "-m", "jupyterlab", str(notebook), *options], cwd=FOLDER
     )
 
 

@@ -52,4 +52,4 @@ def test_a_table_has_its_note_below():
 
 
 def test_a_page_is_text_where_nothing_else_is_said():
-    assert "<pre>a &lt;b&gt;</pre>" in Page("a <b>")._repr_mimebundle_()["text/html"]
+    assert ">a &lt;b&gt;</pre>" in Page("a <b>")._repr_mimebundle_()["text/html"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import mcp_notebook
 from mcp_notebook import __version__, command
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +42,36 @@ def test_the_two_commands_do_all_the_set_up():
     assert script is not None
     assert (ROOT / script[1]).is_file()
     assert commands[1].endswith("-m pytest")
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_every_example_is_python(block):
+    ast.parse(re.sub(r"(?m)^%.*$", "", block).replace("await ", ""))
+
+
+def test_every_public_name_that_is_shown_exists():
+    names = set(re.findall(r"mcp_notebook\.([a-z_]+)\b(?!\.py)", README))
+    assert {"connect", "accept_defaults"} <= names
+    for name in names:
+        assert hasattr(mcp_notebook, name)
+    for error in re.findall(r"`(\w+Error)`", README):
+        assert hasattr(mcp_notebook, error)
+
+
+def test_every_file_of_the_house_that_is_named_exists():
+    rooms = README.partition("| room |")[2]
+    paths = re.findall(r"`((?:\w+/)+|\w+\.py)`", rooms.partition("Tests use")[0])
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / "mcp_notebook" / path).exists()
+
+
+@pytest.mark.parametrize("what", ["servers.json", "accounts.json", "trusted.json", "seen",
+                                  "answers.sqlite", "tokens"])  # fmt: skip
+def test_what_is_stored_is_named_as_it_is(what):
+    assert f"`{what}" in README
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "mcp_notebook").rglob("*.py")]
+    assert any(f'"{what}"' in source for source in sources)
 
 
 def test_every_picture_that_is_shown_exists():

@@ -19,7 +19,8 @@ class Page:
 
     def __init__(self, text: str, markup: Html | None = None) -> None:
         self._text = text
-        self._markup = markup if markup is not None else html.tag("pre", text)
+        # Our own words are never so long that they should scroll inside the page.
+        self._markup = markup or html.tag("pre", text, style="max-height:none")
 
     def __repr__(self) -> str:
         return self._text
