@@ -99,6 +99,11 @@ class Progress:
         """Starts the clock; until then there is nothing to show."""
         self._began = self._began or time.monotonic()
 
+    def restart(self) -> None:
+        """Starts the clock anew: what it ran for so far was a person's time, not the work's."""
+        if self._began is not None:
+            self._began = time.monotonic()
+
     def report(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Takes a report; it takes the place of the one before."""
         if math.isfinite(done) and (total is None or math.isfinite(total)):

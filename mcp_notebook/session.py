@@ -175,6 +175,8 @@ class Session:
         def look() -> None:
             self.front_end.look(self)
             tend()
+            if self.status is Status.SIGNING_IN:
+                call.progress.restart()
             self.front_end.progress(call.progress)
 
         def at_end() -> None:

@@ -11,8 +11,11 @@ import pytest
 from mcp_types import LoggingMessageNotificationParams
 
 from mcp_notebook.ipython.line import ProgressLine, line
-from mcp_notebook.progress import LINES, Progress, Progressing
+from mcp_notebook.progress import LINES, PATIENCE, Progress, Progressing
+from mcp_notebook.servers import Server
+from mcp_notebook.workspace import Workspace
 from tests.asking import Noting, asking
+from tests.peers import serve_authority, serve_tools, visit
 
 # The SDK's servers say so whenever one logs; the older era goes on, and so do its servers.
 pytestmark = pytest.mark.filterwarnings("ignore:The logging capability is deprecated")
@@ -42,6 +45,40 @@ def test_a_call_reports_to_the_thread_that_waits(legacy):
     assert (last.title, last.over, last.failed) == ("shop · slow", True, False)
     assert last.elapsed >= 1
     assert front_end.threads == {threading.current_thread()}
+
+
+class SlowPerson(Noting):
+    """Signs in, but not at once; notes what is shown as progress meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.since = 0.0
+        self.meanwhile: list[Progressing] = []
+
+    def look(self, session) -> None:
+        sign_in = session.sign_in
+        if sign_in is None or not sign_in.url:
+            return
+        self.since = self.since or time.monotonic()
+        if time.monotonic() - self.since > PATIENCE + 0.2:
+            visit(sign_in.url)
+
+    def progress(self, progress: Progress) -> None:
+        if progress.worth_showing:
+            self.meanwhile.append(progress.look())
+
+
+def test_a_call_that_waits_for_more_permissions_is_no_long_work():
+    front_end = SlowPerson()
+    with serve_authority() as authority, serve_tools(authority) as tools:
+        space = Workspace(front_end=front_end)
+        space.book.add(Server(name="notes", url=tools.url))
+        session = space.connect("notes").wait()
+        front_end.since = 0.0
+        assert session.tools.secret_tool().text
+        assert front_end.since  # the person was needed
+        session.disconnect()
+    assert front_end.meanwhile == []
 
 
 def test_what_a_server_logs_comes_along(legacy):
