@@ -307,7 +307,13 @@ def _parameter(
             default, has_default = None, False
     about = reader.said(schema, "description") or reader.said(schema, "title")
     told = printable(about, _ABOUT_LENGTH) if isinstance(about, str) else ""
+    if _bare(told) == _bare(name):  # Pydantic makes titles of the names
+        told = ""
     return Parameter(name, own, required, shape, default, has_default, told)
+
+
+def _bare(words: str) -> str:
+    return "".join(filter(str.isalnum, words)).casefold()
 
 
 def _python(parameter: Parameter, kind: Any) -> inspect.Parameter:

@@ -200,6 +200,16 @@ def test_a_typed_word_that_cannot_be_read_is_refused(search, pairs):
         search.from_text(pairs)
 
 
+def test_a_title_that_only_says_the_name_again_is_left_out():
+    properties = {
+        "file_key": {"type": "string", "title": "File Key"},
+        "q": {"type": "string", "title": "What to look for"},
+    }
+    text = Parameters("search", {"type": "object", "properties": properties}).docstring("Finds.")
+    assert "file_key (str, optional)\n" in text
+    assert text.endswith(": What to look for")
+
+
 def test_the_docstring_tells_the_arguments_in_harmless_text(search):
     text = search.docstring("Finds \x1b[31mpages\u202e.\n\nMore.")
     assert text.startswith("Finds pages.\n\nMore.\n\nArgs:\n")

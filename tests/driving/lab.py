@@ -55,13 +55,16 @@ def missing() -> str:
 class Lab:
     """A JupyterLab and a browser that looks at it."""
 
-    def __init__(self, folder: Path, *, env: dict[str, str], dark: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, env: dict[str, str], dark: bool = False, scale: float = 1
+    ) -> None:
         """Starts both.
 
         Args:
             folder: Where everything is kept; its ``root`` is what JupyterLab shows.
             env: Environment variables for the kernels.
             dark: Whether the dark theme is used.
+            scale: Pixels of a screenshot to one of the page.
         """
         from playwright.sync_api import sync_playwright
 
@@ -82,7 +85,9 @@ class Lab:
         self._server = self._start_server(folder, env)
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        self.context = self._browser.new_context(viewport={"width": 1100, "height": 900})
+        self.context = self._browser.new_context(
+            viewport={"width": 1100, "height": 900}, device_scale_factor=scale
+        )
 
     def _start_server(self, folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
         places = {
