@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mcp_notebook.elicitation import Asking
     from mcp_notebook.ipython.forms import Page
     from mcp_notebook.ipython.line import ProgressLine
+    from mcp_notebook.ipython.progress import Bar
     from mcp_notebook.progress import Progress
 
 PATIENCE = 0.6
@@ -80,6 +82,7 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         super().__init__(shell, workspace)
         self._cards: dict[int, tuple[Session, Any]] = {}
         self._bars: WeakSet[Progress] = WeakSet()
+        self._places: tuple[object, deque[Bar]] = (None, deque())
         self._told: tuple[object, object] | None = None
         self._asked: tuple[object, object] | None = None
         self._since = 0.0
@@ -126,9 +129,16 @@ class NotebookFrontEnd(InteractiveFrontEnd):
             from mcp_notebook.ipython.progress import Bar
 
             self._bars.add(progress)
-            bar = Bar(progress)
-            self._display(bar)
-            bar.show()
+            cell, places = self._places
+            if cell != self._cell():
+                # A loop over slow calls has one bar, and not an empty place for each of them.
+                self._places = _, places = self._cell(), deque[Bar]()
+            try:
+                bar = places.pop()
+            except IndexError:
+                bar = Bar(progress.title)
+                self._display(bar)
+            bar.follow(progress, places.append)
 
     def look(self, session: Session) -> None:
         """Shows the card below a cell that has to wait for a person, once a cell and sign-in."""

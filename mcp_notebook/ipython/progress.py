@@ -7,6 +7,7 @@ few times a second whatever the server reports.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import ipywidgets
 
@@ -25,65 +26,89 @@ QUIET_SECONDS = 10.0
 
 
 class Bar(ipywidgets.VBox):
-    """One piece of work."""
+    """A place in the output, for one piece of work after another."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bar = ipywidgets.FloatProgress(
-            min=0, max=1, layout={"width": "16em", "height": ".9em", "margin": "0 .8em 0 0"}
-        )
-        self._words = _Words(layout={"margin": "0"})
-        self._lines = _Words(layout={"margin": "0"})
-        self._row = ipywidgets.HBox(
-            [self._bar, self._words], layout={"align_items": "center", "flex_flow": "row wrap"}
-        )
-        super().__init__([self._row])
-        self._has_lines = False
+    def __init__(self, title: str) -> None:
+        """Makes an empty one.
+
+        Args:
+            title: What it is displayed for; all that text shows of it.
+        """
+        self._title = title
         self._task: asyncio.Task[None] | None = None
+        super().__init__()
 
     def __repr__(self) -> str:
-        return f"… {self._progress.title}"
+        return f"… {self._title}"
 
-    def show(self) -> None:
-        """Begins to follow the work; from any thread."""
-        background().post(self._start)
+    def follow(self, progress: Progress, emptied: Callable[[Bar], object]) -> None:
+        """Shows a piece of work until it is over; called in the thread that waits for it.
 
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._follow())
+        Args:
+            progress: How far it is.
+            emptied: Called on the background loop when nothing is left of it and the place can
+                be used again. A line that stays keeps the place for itself.
+        """
+        parts = _Parts()
+        self.children, self.layout.display = [parts.row], None
+        background().post(self._start, progress, parts, emptied)
 
-    async def _follow(self) -> None:
-        while True:
-            now = self._progress.look()
-            if now.over:
-                self._finish(now)
-                return
-            self._paint(now)
+    def _start(self, progress: Progress, parts: _Parts, emptied: Callable[[Bar], object]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._keep(progress, parts, emptied))
+
+    async def _keep(
+        self, progress: Progress, parts: _Parts, emptied: Callable[[Bar], object]
+    ) -> None:
+        while not (now := progress.look()).over:
+            parts.paint(now)
+            if now.lines and len(self.children) == 1:
+                self.children = [parts.row, parts.lines]
             await asyncio.sleep(LOOK_SECONDS)
-
-    def _paint(self, now: Progressing) -> None:
-        fraction = now.fraction
-        self._bar.value = fraction or 0.0
-        self._bar.layout.visibility = "hidden" if fraction is None else "visible"
-        if fraction is None and self._bar.layout.width != "0":
-            self._bar.layout.width = "0"
-        elif fraction is not None and self._bar.layout.width == "0":
-            self._bar.layout.width = "16em"
-        self._words.value = _line(describe(now), now.message)
-        if now.lines:
-            self._lines.value = _log(now)
-            if not self._has_lines:
-                self._has_lines, self.children = True, [self._row, self._lines]
-
-    def _finish(self, now: Progressing) -> None:
-        for part in (self._bar, self._row):
-            part.close()
         if now.elapsed >= QUIET_SECONDS and not now.failed:
-            self._words.value = _line(f"{now.title}: {now.clock}")
-            self._words.layout.margin = "0"
-            self.children = [self._words]
+            parts.words.value = _line(f"{now.title}: {now.clock}")
+            self.children = [parts.words]
+            parts.close(parts.bar, parts.row, parts.lines)
         else:
-            self.children = []
-            self.layout.display = "none"
+            self.children, self.layout.display = [], "none"
+            parts.close(parts.bar, parts.row, parts.lines, parts.words)
+            emptied(self)
+
+
+class _Parts:
+    """What a bar consists of while there is work."""
+
+    def __init__(self) -> None:
+        self.bar = ipywidgets.FloatProgress(
+            min=0, max=1, layout={"width": "16em", "height": ".9em", "margin": "0 .8em 0 0"}
+        )
+        self.words = _Words(layout={"margin": "0"})
+        self.lines = _Words(layout={"margin": "0"})
+        self.row = ipywidgets.HBox(
+            [self.bar, self.words], layout={"align_items": "center", "flex_flow": "row wrap"}
+        )
+
+    def paint(self, now: Progressing) -> None:
+        fraction = now.fraction
+        self.bar.value = fraction or 0.0
+        self.bar.layout.visibility = "hidden" if fraction is None else "visible"
+        if fraction is None and self.bar.layout.width != "0":
+            self.bar.layout.width = "0"
+        elif fraction is not None and self.bar.layout.width == "0":
+            self.bar.layout.width = "16em"
+        self.words.value = _line(describe(now), now.message)
+        if now.lines:
+            self.lines.value = _log(now)
+
+    @staticmethod
+    def close(*parts: ipywidgets.DOMWidget) -> None:
+        """Closes parts, each with its layout and style, which are widgets of their own.
+
+        ipywidgets holds whatever is open for the life of the kernel.
+        """
+        for part in parts:
+            for widget in (part, part.layout, getattr(part, "style", None)):
+                if widget is not None:
+                    widget.close()
 
 
 class _Words(ipywidgets.HTML):

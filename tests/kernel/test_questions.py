@@ -125,6 +125,18 @@ def test_long_work_is_a_bar_that_fills_and_goes(open_shop):
     nb.wait_for_widget("VBoxModel", lambda state: state["children"] == [])
 
 
+def test_a_loop_over_slow_calls_has_one_place_for_its_bars(open_shop):
+    nb = open_shop()
+    open_now = "len(__import__('ipywidgets').widgets.widget._instances)"
+    loop = "for n in range(3):\n    shop.tools.slow(seconds=0.8, steps=4)\n    time.sleep(0.5)"
+    nb.run("import time")
+    before = nb.value(open_now)
+    cell = nb.run(loop)
+    assert [out["data"]["text/plain"] for out in cell.outputs] == ["… shop · slow"]
+    assert nb.value(open_now) == before + 2  # the place and its layout
+    assert len(nb.run(loop).outputs) == 1  # another cell has a place of its own
+
+
 def test_nothing_is_shown_of_what_is_short_or_where_nobody_looks(open_shop):
     nb = open_shop()
     assert not nb.run("shop.tools.echo(text='x');").outputs
