@@ -30,6 +30,7 @@ from mcp_notebook.errors import (
     MCPNotebookError,
     SignInNeededError,
 )
+from mcp_notebook.losses import Losses
 from mcp_notebook.news import News, followed
 from mcp_notebook.pages import pages
 from mcp_notebook.servers import Server
@@ -51,11 +52,6 @@ OPENINGS = 3
 
 FAREWELL = 1.0
 """Seconds in which the other calls of a lost session learn for themselves that they did not run."""
-
-STEADY = 60.0
-"""Seconds a client has to live for its loss not to count; after `LOSSES` that count, no more."""
-
-LOSSES = 5
 
 
 class Connection:
@@ -190,11 +186,11 @@ class Connection:
     async def _stay(self, leaving: asyncio.Event) -> None:
         """Enters clients one after another until told to leave or there is no hope."""
         refused: set[bool] = set()
-        failures = losses = 0
+        failures, losses = 0, Losses(self.server.name)
         while not leaving.is_set():
             began, seen = time.monotonic(), self._signing.times
             try:
-                await self._hold(leaving)
+                served = await self._hold(leaving)
             except SignInNeededError as need:
                 # Once for the greeting and once for the listing: a token that was good for the
                 # one may be void by the other (SEP-2352: the authorization server has changed).
@@ -210,19 +206,14 @@ class Connection:
                 await _first(leaving, faults.pause(error, failures, longest))
             else:
                 refused, failures = set(), 0
-                losses = losses + 1 if time.monotonic() - began < STEADY else 1
-                if losses > LOSSES:
-                    raise ConnectionFailedError(
-                        f"{self.server.name} breaks off every time.",
-                        hint=f"Look into it with: %mcp doctor {self.server.name}",
-                    )
-                if losses > 1:
-                    await _first(leaving, faults.PAUSE * 2 ** (losses - 2))
+                pause = losses.add(lived=time.monotonic() - began, served=served)
+                await _first(leaving, pause)
 
-    async def _hold(self, leaving: asyncio.Event) -> None:
+    async def _hold(self, leaving: asyncio.Event) -> bool:
         """Enters one client, keeps it while it is any good, and leaves it.
 
-        Returns when told to leave or when the client broke after it had been opened.
+        Returns when told to leave or when the client broke after it had been opened; tells
+        whether it has answered a call.
         """
         auth = None
         if self.credentials is not None:
@@ -237,7 +228,7 @@ class Connection:
                 self._greeted = True
                 self._take(await self._list_tools(line))
                 if leaving.is_set():
-                    return
+                    return False
                 opened = True
                 self._line = line
                 self._enter(Status.CONNECTED)
@@ -253,6 +244,7 @@ class Connection:
                 self._line = None
         if not leaving.is_set():
             self._enter(Status.CONNECTING)
+        return line is not None and line.served
 
     async def _list_again(self, line: Line) -> None:
         try:

@@ -50,11 +50,13 @@ class Line:
 
     Attributes:
         over: Set when the line is no longer any good: the program ended, the session is lost.
+        served: Whether a call was answered.
     """
 
     client: Client
     http: GuardedClient | None
     over: asyncio.Event
+    served: bool = False
     _calls: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,6 +67,7 @@ class Line:
         self._idle.clear()
         try:
             yield self.client
+            self.served = True
         finally:
             self._calls -= 1
             if not self._calls:

@@ -87,6 +87,15 @@ async def test_a_lost_session_is_opened_again_once_for_all_who_lost_it():
             assert tools.calls("write") == 20
 
 
+async def test_a_session_that_is_lost_again_and_again_is_opened_as_often_while_it_is_used():
+    with serve_tools(unguarded=True, legacy=True) as tools:
+        async with connected(tools.url) as connection:
+            for text in "abcdefgh":
+                await asyncio.to_thread(tools.restart)
+                answer = await connection.call_tool("write", {"text": text})
+                assert answer.content[0].text == text
+
+
 async def test_a_server_that_comes_back_is_found_by_the_next_call():
     with serve_tools(unguarded=True) as tools:
         await asyncio.to_thread(tools.stop)

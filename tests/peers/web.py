@@ -149,6 +149,9 @@ class Web:
             proxy_headers=False,
             ws="none",
             lifespan="on",
+            # uvicorn sets logging up anew with every server, and what another one serves in that
+            # moment is printed.
+            log_config=None,
             log_level="critical",
             access_log=False,
             timeout_keep_alive=60,
