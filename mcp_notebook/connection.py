@@ -45,7 +45,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 REPEATS = 3
-"""Times one call is sent at most: for a sign-in, a step-up, and a session that was lost."""
+"""Times one call is sent at most: after faults, a sign-in, a step-up; a lost session adds one."""
 
 OPENINGS = 3
 """Times a client is opened in a row when the server is not there for the moment."""
@@ -325,8 +325,9 @@ class Connection:
         Raises:
             MCPNotebookError: What became of it.
         """
-        refused = False
-        for attempt in range(1, REPEATS + 1):
+        refused = lost = False
+        attempt = 0
+        while True:
             line = await self.ready()
             seen = self._signing.times
             try:
@@ -336,11 +337,12 @@ class Connection:
                 error = self._translated(foreign, line)
                 if hung_up(foreign) or isinstance(error, SessionLostError):
                     self._lose(line)
+            if isinstance(error, SessionLostError) and not lost:
+                lost = True  # not counted: a server that restarts has cost attempts before
+                continue
+            attempt += 1
             if isinstance(error, SignInNeededError):
-                if error.step_up:
-                    self._signing.step_up(error, operation, seen)
-                elif refused:
-                    raise self._signing.refused(error) from None
+                self._signing.check(error, operation, seen, refused=refused)
                 refused = refused or not error.step_up
             again = isinstance(error, SignInNeededError | SessionLostError)
             if attempt == REPEATS or not (patient or again):
@@ -349,7 +351,6 @@ class Connection:
                 await self._signing.done(error, seen)
             elif not isinstance(error, SessionLostError):
                 await self._pause(error, attempt, repeatable=repeatable)
-        raise AssertionError("unreachable")
 
     async def _pause(self, error: MCPNotebookError, attempt: int, *, repeatable: bool) -> None:
         """Waits before a call is sent again, or raises its error where it must not be."""

@@ -32,11 +32,16 @@ from mcp_notebook.servers import Server, expand, request_headers
 from mcp_notebook.sse import sse_transport
 from mcp_notebook.transport import GuardedClient, Limits
 
-GRACE = 1.0
+GRACE = 0.8
 """Seconds a program has to end by itself once its input is closed, before it is terminated."""
 
-# The SDK gives it two, which is all the time a kernel has to end: the program would outlive it.
+LAST_GRACE = 0.4
+"""Seconds it then has before it is killed."""
+
+# The SDK gives it two and two, which is more than a kernel has to end: the program would outlive
+# it. So would one that ignores SIGTERM, as the SDK's patience ends with the task (`task.cancel`).
 stdio.PROCESS_TERMINATION_TIMEOUT = GRACE
+stdio.FORCE_KILL_TIMEOUT = LAST_GRACE
 
 tame()
 

@@ -106,6 +106,23 @@ class Signing:
         if self.current is not None:
             self.current.cancel()
 
+    def check(self, need: SignInNeededError, operation: str, seen: int, *, refused: bool) -> None:
+        """Raises where asking a person would be in vain.
+
+        Args:
+            need: Why they would be asked.
+            operation: What the request was for.
+            seen: What `times` was when it was sent.
+            refused: Whether it was refused for want of a sign-in before.
+
+        Raises:
+            SignInError: They were asked already, and it did not help.
+        """
+        if need.step_up:
+            self.step_up(need, operation, seen)
+        elif refused:
+            raise self.refused(need) from None
+
     def step_up(self, need: SignInNeededError, operation: str, seen: int) -> None:
         """Notes that permissions are asked for on behalf of an operation.
 

@@ -38,6 +38,7 @@ from tests.connecting import (
 )
 from tests.peers import Seen, serve_authority, serve_tools, visit
 from tests.peers.fault_proxy import Hole, serve_faults
+from tests.peers.fault_proxy import Status as Answer
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +86,17 @@ async def test_a_lost_session_is_opened_again_once_for_all_who_lost_it():
             assert [answer.content[0].text for answer in answers] == [str(n) for n in range(20)]
             assert initializations(tools) == 2
             assert tools.calls("write") == 20
+
+
+async def test_a_session_that_is_lost_costs_no_attempt():
+    """A server that restarts is not there at first, and then does not know the session."""
+    with serve_tools(unguarded=True, legacy=True) as tools, serve_faults(tools.port) as proxy:
+        async with connected(proxy.url) as connection:
+            await asyncio.to_thread(tools.restart)
+            away = Answer(503, retry_after=0)
+            proxy.next(away, away, when=lambda request: request.rpc == "tools/call")
+            answer = await connection.call_tool("add", {"a": 2, "b": 3}, repeatable=True)
+            assert answer.structured_content == {"result": 5}
 
 
 async def test_a_session_that_is_lost_again_and_again_is_opened_as_often_while_it_is_used():
@@ -570,7 +582,17 @@ async def test_a_program_that_is_busy_is_ended_in_time_all_the_same(tmp_path):
         os.kill(json.loads(note.read_text())["pid"], 0)
 
 
-async def test_a_connection_opens_again_while_its_old_program_still_ends(tmp_path):
+async def test_a_program_that_does_not_want_to_end_is_killed(tmp_path):
+    note = tmp_path / "first"
+    async with program("--stubborn", str(note)):
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+async def test_a_connection_opens_again_while_its_old_program_still_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("mcp.client.stdio.FORCE_KILL_TIMEOUT", 60)
     async with program("--stubborn", str(tmp_path / "first")) as connection:
         old = connection._owner
         await connection.close()  # the first of the two ignores the end of its input, and SIGTERM

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
         Path(arguments[1]).write_text(json.dumps({"pid": os.getpid()}))
     stubborn = arguments[:1] == ["--stubborn"] and not Path(arguments[1]).exists()
     if stubborn:
-        Path(arguments[1]).touch()
+        Path(arguments[1]).write_text(str(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:
         message = json.loads(line)
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         if arguments == ["--die-after-list"] and message["method"] == "tools/list":
             sys.exit(1)
     if stubborn:
-        time.sleep(30)
+        time.sleep(5)
 
 
 if __name__ == "__main__":
