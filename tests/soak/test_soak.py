@@ -94,24 +94,25 @@ def test_trouble_all_the_time_costs_nothing(tmp_path, capsys):
             server.begin()
 
         cells = [nb.start(f"await load.run({SECONDS})") for nb in books]
-        time.sleep(SECONDS / 4)
-        early = memory(books)
+        held = []
+        for _ in range(3):
+            time.sleep(SECONDS / 4)
+            held.append(memory(books))
         for cell in cells:
             assert not cell.wait(SECONDS + 60).error
-        late = memory(books)
+        held.append(memory(books))
         making.stop()
 
         reports = [nb.value("load.report()") for nb in books]
         total = totals(reports)
-        growth = [
-            round((after - before) / MIB, 1) for before, after in zip(early, late, strict=True)
-        ]
         with capsys.disabled():
-            print(f"\n{SECONDS:.0f} s: {total}\ngrowth in MiB: {growth} of {late[0] // MIB}")
+            print(f"\n{SECONDS:.0f} s: {total}")
+            for quarter in held:
+                print("MiB:", *(round(size / MIB, 1) for size in quarter))
             print("\n".join(f"  {n} × {what}" for what, n in sorted(making.made.items())))
 
         assert_all_is_well(books, reports, total, servers)
-        assert max(growth) * MIB <= GROWTH
+        assert max(late - early for early, late in zip(held[0], held[-1], strict=True)) <= GROWTH
 
 
 def assert_all_is_well(
@@ -131,8 +132,11 @@ def assert_all_is_well(
         assert grants["refresh_token"] >= SECONDS / TOKEN_SECONDS / 4
         assert server.peers.read("authority", "reuses") == 0
     assert not total["wrong"]
-    assert not total["failed"]
     assert total["right"] > SECONDS
+    # A call is tried three times, and now and then three faults strike it. It fails for each alone.
+    assert sum(total["failed"].values()) <= total["right"] / 1000
+    assert all(why.startswith("ConnectionFailedError") for why in total["failed"])
+    assert not any("every time" in why for why in total["failed"])
 
     carried_out = sum((server.carried_out() for server in servers.values()), Counter())
     assert max(carried_out.values()) == 1
