@@ -30,7 +30,7 @@ SECONDS = float(os.environ.get("MCP_NOTEBOOK_SOAK_SECONDS", 20 * 60))
 KERNELS = 4
 TOKEN_SECONDS = 3
 MIB = 1024 * 1024
-GROWTH = 12 * MIB
+GROWTH = 6 * MIB
 """What a kernel may grow by between the first quarter and the end: noise of the allocator."""
 
 
