@@ -23,7 +23,9 @@ for name in list(workspace().sessions): workspace().remove(name)
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while playwright is open its loop counts as running in this thread,
+# and every asynchronous test after it would fail.
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[Lab]:
     lacking = missing()
     if lacking:
