@@ -33,17 +33,17 @@ from mcp_notebook.errors import (
 )
 
 if TYPE_CHECKING:
-    from mcp_notebook.batch import Batch, BatchStopped
-    from mcp_notebook.cache import AnswerCache
-    from mcp_notebook.contents import ResourceResult
-    from mcp_notebook.pending import Pending
-    from mcp_notebook.prompts import Prompt, PromptResult, Prompts
-    from mcp_notebook.questions import Question, accept_defaults
-    from mcp_notebook.resources import Resource, Resources
-    from mcp_notebook.results import ToolResult
-    from mcp_notebook.session import Session
-    from mcp_notebook.status import Status
-    from mcp_notebook.tools import Tool, Tools
+    from mcp_notebook.batch.batch import Batch, BatchStopped
+    from mcp_notebook.batch.cache import AnswerCache
+    from mcp_notebook.client.status import Status
+    from mcp_notebook.results.contents import ResourceResult
+    from mcp_notebook.results.tool_result import ToolResult
+    from mcp_notebook.session.pending import Pending
+    from mcp_notebook.session.prompts import Prompt, PromptResult, Prompts
+    from mcp_notebook.session.resources import Resource, Resources
+    from mcp_notebook.session.session import Session
+    from mcp_notebook.session.tools import Tool, Tools
+    from mcp_notebook.waiting.questions import Question, accept_defaults
 
 __all__ = [
     "AnswerCache",
@@ -88,23 +88,23 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "AnswerCache": "cache",
-    "Batch": "batch",
-    "BatchStopped": "batch",
-    "Pending": "pending",
-    "Prompt": "prompts",
-    "PromptResult": "prompts",
-    "Prompts": "prompts",
-    "Question": "questions",
-    "Resource": "resources",
-    "ResourceResult": "contents",
-    "Resources": "resources",
-    "Session": "session",
-    "Status": "status",
-    "Tool": "tools",
-    "ToolResult": "results",
-    "Tools": "tools",
-    "accept_defaults": "questions",
+    "AnswerCache": "batch.cache",
+    "Batch": "batch.batch",
+    "BatchStopped": "batch.batch",
+    "Pending": "session.pending",
+    "Prompt": "session.prompts",
+    "PromptResult": "session.prompts",
+    "Prompts": "session.prompts",
+    "Question": "waiting.questions",
+    "Resource": "session.resources",
+    "ResourceResult": "results.contents",
+    "Resources": "session.resources",
+    "Session": "session.session",
+    "Status": "client.status",
+    "Tool": "session.tools",
+    "ToolResult": "results.tool_result",
+    "Tools": "session.tools",
+    "accept_defaults": "waiting.questions",
 }
 
 

@@ -11,20 +11,20 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcp_notebook import catalog
-from mcp_notebook.accounts import AccountBook
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.tokens import open_keeper
 from mcp_notebook.background import background
-from mcp_notebook.connection import Connection
-from mcp_notebook.drift import Drift
+from mcp_notebook.client.connection import Connection
+from mcp_notebook.client.status import Status
+from mcp_notebook.config import catalog
+from mcp_notebook.config.accounts import AccountBook
+from mcp_notebook.config.servers import Server, ServerBook
+from mcp_notebook.config.trust import TrustBook
 from mcp_notebook.errors import ServerConfigError, SignInError
-from mcp_notebook.frontend import FrontEnd
-from mcp_notebook.servers import Server, ServerBook
-from mcp_notebook.session import Session
-from mcp_notebook.status import Status
-from mcp_notebook.trust import TrustBook
-from mcp_notebook.waiting import Wait
+from mcp_notebook.session.drift import Drift
+from mcp_notebook.session.session import Session
+from mcp_notebook.waiting.frontend import FrontEnd
+from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from mcp_notebook.auth.tokens import TokenKeeper

@@ -17,12 +17,12 @@ from mcp.server.mcpserver import (
 from mcp_types import ElicitRequestFormParams, ElicitRequestURLParams
 from pydantic import BaseModel, Field
 
-from mcp_notebook.elicitation import Asking
-from mcp_notebook.frontend import FrontEnd
-from mcp_notebook.progress import Progress, Progressing
-from mcp_notebook.questions import Question
-from mcp_notebook.servers import Server
-from mcp_notebook.session import Session
+from mcp_notebook.config.servers import Server
+from mcp_notebook.session.session import Session
+from mcp_notebook.waiting.elicitation import Asking
+from mcp_notebook.waiting.frontend import FrontEnd
+from mcp_notebook.waiting.progress import Progress, Progressing
+from mcp_notebook.waiting.questions import Question
 from mcp_notebook.workspace import Workspace
 from tests.peers import ToolServer, serve_tools
 

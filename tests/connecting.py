@@ -10,10 +10,10 @@ from typing import Any
 
 from mcp_notebook.auth.stores import MemoryStore, TokenStore
 from mcp_notebook.auth.tokens import TokenKeeper
-from mcp_notebook.connection import Connection
-from mcp_notebook.servers import Server
-from mcp_notebook.status import Status
-from mcp_notebook.transport import Limits
+from mcp_notebook.client.connection import Connection
+from mcp_notebook.client.status import Status
+from mcp_notebook.client.transport import Limits
+from mcp_notebook.config.servers import Server
 from tests.peers import visit
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
 from mcp_notebook.background import background
-from mcp_notebook.connection import Connection
-from mcp_notebook.elicitation import Asking
-from mcp_notebook.frontend import FrontEnd
-from mcp_notebook.questions import Question
-from mcp_notebook.servers import Server
-from mcp_notebook.session import Session
+from mcp_notebook.client.connection import Connection
+from mcp_notebook.config.servers import Server
+from mcp_notebook.session.session import Session
+from mcp_notebook.waiting.elicitation import Asking
+from mcp_notebook.waiting.frontend import FrontEnd
+from mcp_notebook.waiting.questions import Question
 
 
 @contextlib.contextmanager

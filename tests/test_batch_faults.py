@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from mcp_notebook import mapping, pacing
-from mcp_notebook.batch import BatchStopped
+from mcp_notebook.batch import mapping, pacing
+from mcp_notebook.batch.batch import BatchStopped
+from mcp_notebook.batch.pacing import Throttle
 from mcp_notebook.errors import ConnectionFailedError, ToolError
-from mcp_notebook.pacing import Throttle
 from tests.mapping import Answering, session_with
 from tests.peers import Seen, serve_tools
 

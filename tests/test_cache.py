@@ -13,10 +13,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from mcp_notebook.cache import AnswerCache
+from mcp_notebook.batch.cache import AnswerCache
+from mcp_notebook.batch.work import Row
 from mcp_notebook.errors import ToolError, ToolFailedError
-from mcp_notebook.results import ToolResult
-from mcp_notebook.work import Row
+from mcp_notebook.results.tool_result import ToolResult
 from tests.mapping import session_with
 from tests.peers import serve_tools
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_notebook.calling import call_at
+from mcp_notebook.session.calling import call_at
 
 
 @pytest.mark.parametrize(

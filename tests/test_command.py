@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_notebook import command
-from mcp_notebook.command import help_text, parse
+from mcp_notebook.commands import command
+from mcp_notebook.commands.command import help_text, parse
+from mcp_notebook.commands.verbs import VERBS
+from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import CommandError, MCPNotebookError, ServerConfigError
-from mcp_notebook.servers import OAuthSettings, Server
-from mcp_notebook.verbs import VERBS
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,16 @@ import pytest
 from mcp_notebook.auth.metadata import Challenge
 from mcp_notebook.auth.sign_in import SignInState
 from mcp_notebook.auth.stores import MemoryStore
+from mcp_notebook.client.signing import Signing
+from mcp_notebook.client.status import Status
+from mcp_notebook.client.transport import Limits
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import (
     ConnectionFailedError,
     SignInDeniedError,
     SignInError,
     SignInNeededError,
 )
-from mcp_notebook.servers import Server
-from mcp_notebook.signing import Signing
-from mcp_notebook.status import Status
-from mcp_notebook.transport import Limits
 from tests.connecting import (
     connected,
     connection_to,
@@ -151,7 +151,7 @@ def _listens(seen: list[Seen]) -> bool:
 
 
 async def test_a_listing_without_an_end_is_cut_off(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.pages.PAGES", 5)
+    monkeypatch.setattr("mcp_notebook.client.pages.PAGES", 5)
     pages = []
 
     async def handle(method, message, writer):
@@ -293,8 +293,8 @@ import sys, time
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
 from mcp_notebook.background import background
-from mcp_notebook.connection import Connection
-from mcp_notebook.servers import Server
+from mcp_notebook.client.connection import Connection
+from mcp_notebook.config.servers import Server
 
 async def begin():
     connection = Connection(Server(name="peer", url=sys.argv[1]), TokenKeeper(MemoryStore()))
@@ -425,7 +425,7 @@ async def test_permissions_that_were_declined_are_asked_for_again_when_the_perso
 
 def test_the_brake_is_for_one_operation_its_permissions_and_ten_minutes(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("mcp_notebook.signing.time.monotonic", lambda: now)
+    monkeypatch.setattr("mcp_notebook.client.signing.time.monotonic", lambda: now)
     signing = Signing(Server(name="peer", url="https://peer.example/mcp"), None, lambda: None)
 
     def refused(operation: str, scope: str) -> bool:
@@ -564,7 +564,7 @@ async def test_a_program_that_crashes_is_started_again():
 
 
 async def test_a_program_that_always_crashes_is_not_started_for_ever(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.faults.PAUSE", 0.001)
+    monkeypatch.setattr("mcp_notebook.client.faults.PAUSE", 0.001)
     async with program("--die-after-list") as connection:
         await until(connection, lambda: connection.status is Status.FAILED)
         assert "every time" in str(connection.failure)

@@ -7,9 +7,9 @@ import json
 import pytest
 from mcp_types import Tool, ToolAnnotations
 
-from mcp_notebook.drift import Drift
-from mcp_notebook.places import home
-from mcp_notebook.servers import Server
+from mcp_notebook.config.places import home
+from mcp_notebook.config.servers import Server
+from mcp_notebook.session.drift import Drift
 from mcp_notebook.workspace import Workspace
 from tests.mapping import session_with
 from tests.peers import serve_tools

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mcp_notebook.fields import MISSING, Kind
-from mcp_notebook.schemas import MisfitError
+from mcp_notebook.schema.fields import MISSING, Kind
+from mcp_notebook.schema.schemas import MisfitError
 from tests.asking import form
 
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from mcp_notebook.commands.grammar import Option, Place, Verb, find_verb, read, words
+from mcp_notebook.commands.verbs import VERBS
 from mcp_notebook.errors import CommandError
-from mcp_notebook.grammar import Option, Place, Verb, find_verb, read, words
-from mcp_notebook.verbs import VERBS
 
 VERB = Verb(
     name="do",

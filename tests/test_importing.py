@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mcp_notebook import importing
-from mcp_notebook.entries import read_entry
+from mcp_notebook.config import importing
+from mcp_notebook.config.entries import read_entry
+from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import ServerConfigError
-from mcp_notebook.servers import OAuthSettings, Server
 
 URL = "https://a.example/mcp"
 

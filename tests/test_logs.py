@@ -8,13 +8,12 @@ import sys
 
 import pytest
 
-from mcp_notebook import dialing  # noqa: F401 -- importing it quiets the libraries
-from mcp_notebook.logs import tame
+from mcp_notebook.client.logs import tame
 
 
 def test_nothing_is_printed_where_nobody_set_up_logging():
     code = (
-        "import logging\nimport mcp_notebook.dialing\n"
+        "import logging\nimport mcp_notebook.client.dialing\n"
         "for name in ('mcp.client.streamable_http', 'client', 'httpx2', 'httpcore2.http11'):\n"
         "    logging.getLogger(name).error('the server sent rubbish')\n"
     )

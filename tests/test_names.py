@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_notebook.names import identifier, identifiers, nearest
+from mcp_notebook.schema.names import identifier, identifiers, nearest
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import struct
 import pytest
 from PIL import Image
 
-from mcp_notebook.pictures import MAX_BYTES, read_picture, read_sound
+from mcp_notebook.results.pictures import MAX_BYTES, read_picture, read_sound
 
 
 def encoded(data: bytes) -> str:

@@ -10,9 +10,9 @@ import time
 import pytest
 from mcp_types import LoggingMessageNotificationParams
 
+from mcp_notebook.config.servers import Server
 from mcp_notebook.ipython.line import ProgressLine, line
-from mcp_notebook.progress import LINES, PATIENCE, Progress, Progressing
-from mcp_notebook.servers import Server
+from mcp_notebook.waiting.progress import LINES, PATIENCE, Progress, Progressing
 from mcp_notebook.workspace import Workspace
 from tests.asking import Noting, asking
 from tests.peers import serve_authority, serve_tools, visit
@@ -196,7 +196,7 @@ def test_work_is_shown_once_it_reports_or_lasts_until_it_is_over(monkeypatch):
     assert not progress.worth_showing
     silent = Progress("work")
     silent.begin()
-    monkeypatch.setattr("mcp_notebook.progress.PATIENCE", 0.0)
+    monkeypatch.setattr("mcp_notebook.waiting.progress.PATIENCE", 0.0)
     assert silent.worth_showing
 
 

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from mcp_notebook.elicitation import Asking
 from mcp_notebook.ipython.questions import HELP, prompt
+from mcp_notebook.waiting.elicitation import Asking
 from tests.asking import form, page
 
 NAME = {"type": "string", "title": "Name", "description": "What you are called"}

@@ -9,7 +9,7 @@ import pytest
 from mcp_types import GetPromptResult, PromptMessage, TextContent
 
 from mcp_notebook.errors import ToolArgumentError, UnknownNameError
-from mcp_notebook.prompts import PromptResult
+from mcp_notebook.session.prompts import PromptResult
 from tests.mapping import session_with
 from tests.peers import serve_tools
 
@@ -148,7 +148,7 @@ def test_the_same_suggestion_is_asked_for_once(session, tools):
 
 
 def test_a_slow_server_holds_a_suggestion_up_for_a_second_only(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.suggestions.SECONDS", 0.1)
+    monkeypatch.setattr("mcp_notebook.session.suggestions.SECONDS", 0.1)
     with serve_tools(unguarded=True, completion_seconds=20) as tools, session_with(tools.url) as s:
         s.wait(20)
         assert s.prompts.compare.suggest("one", "M") == []

@@ -10,12 +10,13 @@ import time
 import pytest
 
 import mcp_notebook
-from mcp_notebook import AnswerError, ToolFailedError, accept_defaults, elicitation
-from mcp_notebook.calls import Call, Calls
-from mcp_notebook.elicitation import Asking, Questions
-from mcp_notebook.frontend import FrontEnd
-from mcp_notebook.servers import Server
-from mcp_notebook.waiting import Wait
+from mcp_notebook import AnswerError, ToolFailedError, accept_defaults
+from mcp_notebook.config.servers import Server
+from mcp_notebook.waiting import elicitation
+from mcp_notebook.waiting.calls import Call, Calls
+from mcp_notebook.waiting.elicitation import Asking, Questions
+from mcp_notebook.waiting.frontend import FrontEnd
+from mcp_notebook.waiting.wait import Wait
 from tests.asking import SERVER, Noting, asking, form, page
 
 

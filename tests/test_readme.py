@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import mcp_notebook
-from mcp_notebook import __version__, command
+from mcp_notebook import __version__
+from mcp_notebook.commands import command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mcp_notebook import html, rendering
-from mcp_notebook.markdown import to_html
+from mcp_notebook.results import html, rendering
+from mcp_notebook.results.markdown import to_html
 
 NASTY = [
     "<script>alert(1)</script>",

@@ -7,7 +7,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import URL_ELICITATION_REQUIRED
 
 from mcp_notebook import ServerError
-from mcp_notebook.elicitation import QUEUE
+from mcp_notebook.waiting.elicitation import QUEUE
 from tests.asking import Noting
 from tests.mapping import session_with
 from tests.peers import serve_tools

@@ -11,7 +11,6 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from mcp_notebook.contents import ResourceResult
 from mcp_notebook.errors import (
     MCPNotebookError,
     RequestTimeoutError,
@@ -19,7 +18,8 @@ from mcp_notebook.errors import (
     ToolArgumentError,
     UnknownNameError,
 )
-from mcp_notebook.resources import _expand, _show
+from mcp_notebook.results.contents import ResourceResult
+from mcp_notebook.session.resources import _expand, _show
 from tests.mapping import session_with
 from tests.peers import serve_tools
 

@@ -25,7 +25,7 @@ from mcp_types import (
 from PIL import Image
 
 from mcp_notebook.errors import MCPNotebookError, ToolFailedError
-from mcp_notebook.results import ToolResult, failure
+from mcp_notebook.results.tool_result import ToolResult, failure
 
 WRAPPED = {"type": "object", "properties": {"result": {"type": "integer"}}}
 

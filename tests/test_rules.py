@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mcp_notebook import rules
+from mcp_notebook.config import rules
 from mcp_notebook.errors import ServerConfigError
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from mcp_notebook.schemas import MisfitError, SchemaReader, Shape
+from mcp_notebook.schema.schemas import MisfitError, SchemaReader, Shape
 
 DEFS = {
     "$defs": {

@@ -11,9 +11,9 @@ import sys
 import pytest
 from filelock import FileLock
 
-from mcp_notebook import statefile
+from mcp_notebook.config import statefile
+from mcp_notebook.config.servers import OAuthSettings, Server, ServerBook, expand, request_headers
 from mcp_notebook.errors import ServerConfigError
-from mcp_notebook.servers import OAuthSettings, Server, ServerBook, expand, request_headers
 
 FIGMA = Server(name="figma", url="https://mcp.figma.com/mcp")
 FILES = Server(
@@ -191,7 +191,7 @@ class TestFile:
     def test_two_kernels_that_write_at_once_lose_nothing(self, book, path):
         program = (
             "import sys, pathlib\n"
-            "from mcp_notebook.servers import Server, ServerBook\n"
+            "from mcp_notebook.config.servers import Server, ServerBook\n"
             "book = ServerBook(pathlib.Path(sys.argv[1]))\n"
             "sys.stdin.readline()\n"
             "for i in range(15):\n"

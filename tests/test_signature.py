@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from mcp_notebook.errors import ToolArgumentError
-from mcp_notebook.signature import Parameters
+from mcp_notebook.schema.signature import Parameters
 
 SEARCH = {
     "type": "object",

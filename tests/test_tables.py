@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mcp_notebook.errors import MCPNotebookError
-from mcp_notebook.tables import rows_of, table_of, to_frame
+from mcp_notebook.results.tables import rows_of, table_of, to_frame
 
 ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mcp_types import Tool, ToolAnnotations
 
-from mcp_notebook.toolbox import effects, show_tool, show_tools
+from mcp_notebook.session.toolbox import effects, show_tool, show_tools
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
 

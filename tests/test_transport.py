@@ -12,17 +12,17 @@ from types import SimpleNamespace
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_notebook import listening
 from mcp_notebook._version import USER_AGENT
-from mcp_notebook.dialing import dial
+from mcp_notebook.client import listening
+from mcp_notebook.client.dialing import dial
+from mcp_notebook.client.transport import GuardedClient, Limits
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import (
     ConnectionFailedError,
     RequestTimeoutError,
     ServerConfigError,
     ServerError,
 )
-from mcp_notebook.servers import Server
-from mcp_notebook.transport import GuardedClient, Limits
 from tests.connecting import connected, connection_to, handshake, http, result, toy, until
 from tests.peers import serve_tools
 from tests.peers.fault_proxy import Delay, Hole, Lost, Reset, Status, serve_faults
@@ -310,7 +310,7 @@ async def test_a_cause_is_given_once_and_a_server_cannot_forge_one():
 
 
 async def test_causes_nobody_asks_for_are_forgotten(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.transport.CAUSES", 5)
+    monkeypatch.setattr("mcp_notebook.client.transport.CAUSES", 5)
     async with GuardedClient("http://127.0.0.1:9/mcp") as client:
         for _ in range(9):
             await client.post("http://127.0.0.1:9/mcp", json={"id": 1, "method": "x"})
@@ -507,8 +507,8 @@ async def test_a_redirect_to_another_origin_is_not_followed():
 
 
 async def test_more_calls_than_connections_wait_for_their_turn(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.pools.POOLS", 2)
-    monkeypatch.setattr("mcp_notebook.pools.CONNECTIONS", 2)
+    monkeypatch.setattr("mcp_notebook.client.pools.POOLS", 2)
+    monkeypatch.setattr("mcp_notebook.client.pools.CONNECTIONS", 2)
     with serve_tools(unguarded=True, legacy=True, json_response=True) as tools:
         async with connected(tools.url) as connection:
             calls = [connection.call_tool("slow", {"seconds": 0.05}) for _ in range(20)]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from mcp_notebook import trust
+from mcp_notebook.config import trust
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.trust import TrustBook
 from mcp_notebook.errors import ServerConfigError
-from mcp_notebook.servers import Server
-from mcp_notebook.trust import TrustBook
 
 
 @pytest.fixture

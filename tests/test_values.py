@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcp_notebook.values import NotJSONError, to_json
+from mcp_notebook.schema.values import NotJSONError, to_json
 
 
 class Colour(enum.StrEnum):

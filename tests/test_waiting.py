@@ -12,7 +12,7 @@ import pytest
 
 from mcp_notebook.background import Background
 from mcp_notebook.errors import ConnectionFailedError
-from mcp_notebook.waiting import Wait, WaitOverError, current_wait
+from mcp_notebook.waiting.wait import Wait, WaitOverError, current_wait
 from tests.driving.kernel import Notebook
 from tests.peers import serve_tools
 

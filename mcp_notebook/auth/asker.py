@@ -13,8 +13,8 @@ from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.discovery import discover
 from mcp_notebook.auth.metadata import AuthorizationServer, Challenge, Discovery
 from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import AuthorizationServerError, SignInNeededError, TokenStoreError
-from mcp_notebook.servers import Server
 
 T = TypeVar("T")
 

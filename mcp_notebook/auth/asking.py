@@ -14,8 +14,8 @@ from mcp_notebook.auth.client import RegisteredClient
 from mcp_notebook.auth.metadata import Challenge, Discovery
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.token_endpoint import Tokens
-from mcp_notebook.auth.urls import canonical_resource
-from mcp_notebook.servers import Server
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import canonical_resource
 
 OFFLINE = "offline_access"
 """OpenID Connect Core §11: the scope that asks for a refresh token."""

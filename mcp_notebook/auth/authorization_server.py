@@ -9,10 +9,10 @@ import httpx2
 
 from mcp_notebook.auth.fetch import Fetch, Reply
 from mcp_notebook.auth.metadata import AuthorizationServer, scope_list, text_list
-from mcp_notebook.auth.urls import host_of, origin, shown
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import host_of, origin, shown
 from mcp_notebook.errors import AuthorizationServerError
 from mcp_notebook.redaction import printable
-from mcp_notebook.servers import Server
 
 _WHAT = "authorization server metadata"
 _ENDPOINTS = tuple(

@@ -15,7 +15,7 @@ from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.challenge import bearer_challenge
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.record import TokenRecord
-from mcp_notebook.auth.urls import origin
+from mcp_notebook.config.urls import origin
 from mcp_notebook.errors import SignInError, SignInNeededError
 from mcp_notebook.redaction import printable
 

@@ -44,7 +44,8 @@ from mcp_notebook.auth.metadata import AuthorizationServer, Discovery
 from mcp_notebook.auth.pages import Page
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.registration import obtain_client
-from mcp_notebook.auth.urls import host_of
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import host_of
 from mcp_notebook.errors import (
     AuthorizationServerError,
     MCPNotebookError,
@@ -52,7 +53,6 @@ from mcp_notebook.errors import (
     SignInError,
 )
 from mcp_notebook.redaction import printable
-from mcp_notebook.servers import Server
 
 _CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,80}")
 

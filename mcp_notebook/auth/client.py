@@ -7,9 +7,9 @@ from typing import Any
 
 from mcp_notebook.auth.environment import private_key_from
 from mcp_notebook.auth.record import Registration, TokenRecord
+from mcp_notebook.config.servers import OAuthSettings
 from mcp_notebook.errors import ServerConfigError
 from mcp_notebook.redaction import printable
-from mcp_notebook.servers import OAuthSettings
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """RFC 8628 §3.4; named at registration as well as at the token endpoint."""

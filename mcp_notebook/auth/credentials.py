@@ -23,9 +23,9 @@ from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.remedies import helped
 from mcp_notebook.auth.revocation import revoke
 from mcp_notebook.auth.tokens import StaleRecordError, TokenKeeper
-from mcp_notebook.auth.urls import canonical_resource
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import canonical_resource
 from mcp_notebook.errors import AuthorizationServerError, MCPNotebookError, TokenStoreError
-from mcp_notebook.servers import Server
 
 REFRESH_AHEAD = 60.0
 """Seconds before its expiry at which an access token is renewed."""

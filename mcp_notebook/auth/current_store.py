@@ -16,8 +16,8 @@ from mcp_notebook.auth.keyring_store import KeyringStore
 from mcp_notebook.auth.store_choice import pinned_store, remembered_store
 from mcp_notebook.auth.store_thread import StoreThread
 from mcp_notebook.auth.stores import FileStore, MemoryStore, StoreKind, TokenStore, is_shared
+from mcp_notebook.config.places import HOME_VARIABLE
 from mcp_notebook.errors import TokenStoreError
-from mcp_notebook.places import HOME_VARIABLE
 
 T = TypeVar("T")
 

@@ -16,15 +16,15 @@ from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.metadata import AuthorizationServer
 from mcp_notebook.auth.reply import Reply
 from mcp_notebook.auth.token_endpoint import Tokens, ask, ask_for_tokens
-from mcp_notebook.auth.urls import check_web_address, host_of
 from mcp_notebook.auth.wire import is_visible, number_of
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import check_web_address, host_of
 from mcp_notebook.errors import (
     AuthorizationServerError,
     SignInDeniedError,
     SignInError,
     SignInExpiredError,
 )
-from mcp_notebook.servers import Server
 
 SHORTEST_INTERVAL = 1.0
 SLOW_DOWN = 5.0

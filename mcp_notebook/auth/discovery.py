@@ -18,9 +18,9 @@ from mcp_notebook.auth.metadata import (
     ProtectedResource,
 )
 from mcp_notebook.auth.protected_resource import find_protected_resource
-from mcp_notebook.auth.urls import canonical_resource, host_of, origin
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import canonical_resource, host_of, origin
 from mcp_notebook.errors import AuthorizationServerError
-from mcp_notebook.servers import Server
 
 
 async def discover(

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mcp_notebook import catalog
 from mcp_notebook.auth.challenge import bearer_challenge
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.discovery import discover
@@ -20,7 +19,9 @@ from mcp_notebook.auth.environment import private_key_from, secret_from
 from mcp_notebook.auth.fetch import Fetch, Reply
 from mcp_notebook.auth.metadata import Challenge, Discovery, Step
 from mcp_notebook.auth.record import TokenRecord
-from mcp_notebook.auth.urls import host_of, shown
+from mcp_notebook.config import catalog
+from mcp_notebook.config.servers import OAuthSettings, Server, request_headers
+from mcp_notebook.config.urls import host_of, shown
 from mcp_notebook.errors import (
     AuthorizationServerError,
     MCPNotebookError,
@@ -28,7 +29,6 @@ from mcp_notebook.errors import (
     TokenStoreError,
 )
 from mcp_notebook.redaction import printable
-from mcp_notebook.servers import OAuthSettings, Server, request_headers
 
 # Any request tells whether a sign-in is asked for; this one opens nothing on the server.
 _KNOCK = {"jsonrpc": "2.0", "id": 1, "method": "ping"}

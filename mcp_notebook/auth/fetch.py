@@ -31,7 +31,7 @@ from mcp_notebook.auth.reply import (
     retry_after,
 )
 from mcp_notebook.auth.route import Guard, Route
-from mcp_notebook.auth.urls import check_web_address, host_of, origin, shown
+from mcp_notebook.config.urls import check_web_address, host_of, origin, shown
 from mcp_notebook.errors import AuthorizationServerError
 from mcp_notebook.redaction import printable
 

@@ -37,7 +37,7 @@ from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.metadata import Discovery
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.registration import obtain_client
-from mcp_notebook.auth.urls import host_of
+from mcp_notebook.config.urls import host_of
 from mcp_notebook.errors import AuthorizationServerError
 
 

@@ -17,14 +17,14 @@ from mcp_notebook.auth.metadata import AuthorizationServer
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.reply import Reply
 from mcp_notebook.auth.token_endpoint import Tokens, ask, ask_for_tokens
-from mcp_notebook.auth.urls import host_of, origin
 from mcp_notebook.auth.wire import is_visible
+from mcp_notebook.config.servers import OAuthSettings
+from mcp_notebook.config.urls import host_of, origin
 from mcp_notebook.errors import (
     AuthorizationServerError,
     ServerConfigError,
     SignInError,
 )
-from mcp_notebook.servers import OAuthSettings
 
 REFRESH_ATTEMPTS = 3
 REFRESH_WAITING = 30.0

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from mcp_notebook.config.places import private_directory
 from mcp_notebook.errors import TokenStoreError
-from mcp_notebook.places import private_directory
 
 RENEWING_SECONDS = 15.0
 """How long to wait for another kernel's renewal.

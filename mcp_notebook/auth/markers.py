@@ -13,7 +13,7 @@ import json
 import secrets
 from pathlib import Path
 
-from mcp_notebook.places import write_private
+from mcp_notebook.config.places import write_private
 
 _BYTES_AT_MOST = 4096
 _FLOOR = "floor"

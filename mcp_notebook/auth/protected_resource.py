@@ -9,10 +9,10 @@ import httpx2
 
 from mcp_notebook.auth.fetch import Fetch, Reply
 from mcp_notebook.auth.metadata import Challenge, ProtectedResource, scope_list, text_list
-from mcp_notebook.auth.urls import canonical_resource, host_of, origin, shown
+from mcp_notebook.config.servers import Server
+from mcp_notebook.config.urls import canonical_resource, host_of, origin, shown
 from mcp_notebook.errors import AuthorizationServerError
 from mcp_notebook.redaction import printable
-from mcp_notebook.servers import Server
 
 MAX_AUTHORIZATION_SERVERS = 10
 """How many authorization servers of a list are looked at."""

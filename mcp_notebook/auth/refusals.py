@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
 from mcp_notebook.auth.reply import Reply
-from mcp_notebook.auth.urls import host_of
+from mcp_notebook.config.urls import host_of
 from mcp_notebook.errors import AuthorizationServerError
 from mcp_notebook.redaction import printable, redact
 

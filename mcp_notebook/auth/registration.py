@@ -20,12 +20,12 @@ from mcp_notebook.auth.metadata import AuthorizationServer, Discovery
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.refusals import is_refusal, refusal
 from mcp_notebook.auth.reply import Reply
-from mcp_notebook.auth.urls import host_of
 from mcp_notebook.auth.wire import is_visible, number_of
+from mcp_notebook.config.rules import is_loopback
+from mcp_notebook.config.servers import OAuthSettings, Server
+from mcp_notebook.config.urls import host_of
 from mcp_notebook.errors import AuthorizationServerError, ServerConfigError, SignInError
 from mcp_notebook.redaction import printable
-from mcp_notebook.rules import is_loopback
-from mcp_notebook.servers import OAuthSettings, Server
 
 SECRET_MARGIN = 300.0
 """Seconds a client secret must still live for a sign-in to begin with it."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from mcp_notebook import catalog
+from mcp_notebook.config import catalog
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import MCPNotebookError, SignInError
-from mcp_notebook.servers import Server
 
 _NAMELESS = re.compile(r"(%mcp [a-z-]+) NAME\b")
 

@@ -9,9 +9,9 @@ from mcp_notebook.auth.client import RegisteredClient
 from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.token_endpoint import ask
-from mcp_notebook.auth.urls import host_of
+from mcp_notebook.config.servers import OAuthSettings
+from mcp_notebook.config.urls import host_of
 from mcp_notebook.errors import AuthorizationServerError, ServerConfigError
-from mcp_notebook.servers import OAuthSettings
 
 DEADLINE = 5.0
 """Seconds for both tokens together: signing out works offline as well."""

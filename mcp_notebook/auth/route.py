@@ -20,7 +20,8 @@ import anyio
 import httpcore2
 import httpx2
 
-from mcp_notebook.auth.urls import (
+from mcp_notebook.config.rules import is_loopback
+from mcp_notebook.config.urls import (
     Address,
     Reach,
     as_ip,
@@ -31,7 +32,6 @@ from mcp_notebook.auth.urls import (
     refused,
 )
 from mcp_notebook.errors import AuthorizationServerError
-from mcp_notebook.rules import is_loopback
 
 _NEXT_ADDRESS = 2.0
 """Seconds after which the next address of a host is tried (an IPv6 address without a route)."""

@@ -25,6 +25,7 @@ from mcp_notebook.auth.asker import Offer, challenge_of
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.remedies import helped
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import (
     MCPNotebookError,
     SignInDeniedError,
@@ -33,7 +34,6 @@ from mcp_notebook.errors import (
     SignInNeededError,
     TokenStoreError,
 )
-from mcp_notebook.servers import Server
 
 T = TypeVar("T")
 

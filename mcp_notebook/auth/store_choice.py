@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from mcp_notebook.auth.stores import MemoryStore, StoreKind
+from mcp_notebook.config.places import home
+from mcp_notebook.config.statefile import StateFile
 from mcp_notebook.errors import ServerConfigError, TokenStoreError
-from mcp_notebook.places import home
 from mcp_notebook.redaction import printable
-from mcp_notebook.statefile import StateFile
 
 STORE_VARIABLE = "MCP_NOTEBOOK_TOKEN_STORE"
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.config.places import private_directory, write_private
 from mcp_notebook.errors import TokenStoreError
-from mcp_notebook.places import private_directory, write_private
 
 StoreKind = Literal["keyring", "file", "memory"]
 

@@ -19,8 +19,8 @@ from mcp_notebook.auth.client import RegisteredClient
 from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.refusals import is_refusal, refusal
 from mcp_notebook.auth.reply import Reply
-from mcp_notebook.auth.urls import host_of
 from mcp_notebook.auth.wire import is_visible, number_of
+from mcp_notebook.config.urls import host_of
 from mcp_notebook.errors import AuthorizationServerError
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -25,8 +25,8 @@ from mcp_notebook.auth.store_choice import (
     remember_store,
 )
 from mcp_notebook.auth.stores import StoreKind, TokenStore, is_shared
+from mcp_notebook.config.places import home
 from mcp_notebook.errors import TokenStoreError
-from mcp_notebook.places import home
 
 __all__ = ["StaleRecordError", "StoreReport", "TokenKeeper", "open_keeper", "remember_store"]
 

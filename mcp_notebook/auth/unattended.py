@@ -26,8 +26,8 @@ from mcp_notebook.auth.metadata import AuthorizationServer, Challenge
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.registration import obtain_client
 from mcp_notebook.auth.token_endpoint import Tokens
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import ServerConfigError
-from mcp_notebook.servers import Server
 
 UNATTENDED = frozenset({"client_credentials", "jwt_bearer", "enterprise"})
 """The grants no person takes part in."""

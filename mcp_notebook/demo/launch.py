@@ -17,8 +17,8 @@ import threading
 import weakref
 from typing import IO, Any
 
+from mcp_notebook.config.places import home
 from mcp_notebook.errors import ConnectionFailedError
-from mcp_notebook.places import home
 from mcp_notebook.redaction import printable
 
 START_SECONDS = 20.0

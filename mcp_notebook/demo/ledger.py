@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mcp_notebook.places import write_private
+from mcp_notebook.config.places import write_private
 
 REFRESH_SECONDS = 30 * 24 * 3600
 MOST_CLIENTS = 200

@@ -18,12 +18,12 @@ import ipywidgets
 
 from mcp_notebook.background import background
 from mcp_notebook.errors import MCPNotebookError
-from mcp_notebook.html import Html, tag
 from mcp_notebook.ipython.page import typed
 from mcp_notebook.ipython.view import View
+from mcp_notebook.results.html import Html, tag
 
 if TYPE_CHECKING:
-    from mcp_notebook.session import Session
+    from mcp_notebook.session.session import Session
 
 LOOK_SECONDS = 0.25
 

@@ -10,23 +10,25 @@ import getpass
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mcp_notebook import catalog, command, html, importing, trust
+from mcp_notebook.client.status import Status
+from mcp_notebook.commands import command
+from mcp_notebook.config import catalog, importing, trust
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import CommandError, ServerConfigError
-from mcp_notebook.html import Html, join, tag
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
 from mcp_notebook.ipython.page import Page, sentences, table, typed
 from mcp_notebook.ipython.view import place_of
-from mcp_notebook.servers import Server
-from mcp_notebook.session import Session
-from mcp_notebook.signature import Parameters
-from mcp_notebook.status import Status
-from mcp_notebook.waiting import Wait
+from mcp_notebook.results import html
+from mcp_notebook.results.html import Html, join, tag
+from mcp_notebook.schema.signature import Parameters
+from mcp_notebook.session.session import Session
+from mcp_notebook.waiting.wait import Wait
 from mcp_notebook.workspace import DEMO, Workspace
 
 if TYPE_CHECKING:
     from mcp_notebook.auth.metadata import Step
-    from mcp_notebook.results import ToolResult
-    from mcp_notebook.tools import Tools
+    from mcp_notebook.results.tool_result import ToolResult
+    from mcp_notebook.session.tools import Tools
 
 
 class Commands:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import mcp_types
 
     from mcp_notebook.ipython.magics import MCPMagics
-    from mcp_notebook.signature import Parameters
+    from mcp_notebook.schema.signature import Parameters
 
 IDENTIFIER = "mcp_notebook"
 
@@ -43,7 +43,7 @@ class _Known:
         return [tool.name for tool in self._tools(server)]
 
     def _parameters(self, server: str, tool: str) -> Parameters | None:
-        from mcp_notebook.signature import Parameters
+        from mcp_notebook.schema.signature import Parameters
 
         found = next((known for known in self._tools(server) if known.name == tool), None)
         return Parameters.of(found.name, found.input_schema) if found is not None else None
@@ -63,7 +63,7 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
 
     @context_matcher(identifier=IDENTIFIER, priority=1000)  # type: ignore[untyped-decorator,unused-ignore]
     def match(context: Any) -> dict[str, Any]:
-        from mcp_notebook import completing
+        from mcp_notebook.commands import completing
 
         before = context.line_with_cursor[: context.cursor_position]
         found = completing.complete(before, _Known(magics()))

@@ -13,16 +13,16 @@ from typing import Any
 
 import ipywidgets
 
-from mcp_notebook import html
 from mcp_notebook.background import background
-from mcp_notebook.elicitation import Asking
 from mcp_notebook.errors import AnswerError
-from mcp_notebook.fields import MISSING, Field, Kind
-from mcp_notebook.html import Html, tag
 from mcp_notebook.ipython.card import STYLE
 from mcp_notebook.ipython.questions import split_url
-from mcp_notebook.questions import Question
-from mcp_notebook.schemas import MisfitError
+from mcp_notebook.results import html
+from mcp_notebook.results.html import Html, tag
+from mcp_notebook.schema.fields import MISSING, Field, Kind
+from mcp_notebook.schema.schemas import MisfitError
+from mcp_notebook.waiting.elicitation import Asking
+from mcp_notebook.waiting.questions import Question
 
 _UNSET = "—"
 _WIDE = {"width": "min(30em, 95%)", "margin": "0 0 .3em 0"}

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from mcp_notebook.background import background
-from mcp_notebook.frontend import FrontEnd
+from mcp_notebook.client.status import Status
 from mcp_notebook.ipython.view import View, view_of
-from mcp_notebook.session import Session
-from mcp_notebook.status import Status
+from mcp_notebook.session.session import Session
+from mcp_notebook.waiting.frontend import FrontEnd
 from mcp_notebook.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mcp_notebook.elicitation import Asking
     from mcp_notebook.ipython.forms import Page
     from mcp_notebook.ipython.line import ProgressLine
     from mcp_notebook.ipython.progress import Bar
-    from mcp_notebook.progress import Progress
+    from mcp_notebook.waiting.elicitation import Asking
+    from mcp_notebook.waiting.progress import Progress
 
 PATIENCE = 0.6
 """Seconds a call waits in silence before the cell says what it waits for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 
-from mcp_notebook.progress import Progress, Progressing
+from mcp_notebook.waiting.progress import Progress, Progressing
 
 WIDTH = 20
 """Characters of the bar."""

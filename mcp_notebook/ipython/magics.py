@@ -133,4 +133,4 @@ def _warm_up() -> None:
     # What is missing or broken is told when it is used, by the import there.
     with contextlib.suppress(Exception):
         import_module("mcp_notebook.ipython.commands")
-        import_module("mcp_notebook.results")
+        import_module("mcp_notebook.results.tool_result")

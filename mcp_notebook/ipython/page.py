@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mcp_notebook import html, rendering
-from mcp_notebook.html import Html
-from mcp_notebook.verbs import VERBS
+from mcp_notebook.commands.verbs import VERBS
+from mcp_notebook.results import html, rendering
+from mcp_notebook.results.html import Html
 
 _VERBS = "|".join(sorted((re.escape(verb.name) for verb in VERBS), key=len, reverse=True))
 _STORES = "keyring|file|memory"

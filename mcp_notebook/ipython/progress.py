@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import ipywidgets
 
-from mcp_notebook import html
 from mcp_notebook.background import background
-from mcp_notebook.html import Html, tag
-from mcp_notebook.progress import Progress, Progressing
+from mcp_notebook.results import html
+from mcp_notebook.results.html import Html, tag
+from mcp_notebook.waiting.progress import Progress, Progressing
 
 LOOK_SECONDS = 0.2
 

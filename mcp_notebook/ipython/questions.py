@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 
 from IPython.core.error import StdinNotImplementedError
 
-from mcp_notebook.elicitation import Asking
 from mcp_notebook.errors import AnswerError
-from mcp_notebook.fields import MISSING, Field, Kind
-from mcp_notebook.questions import Question
 from mcp_notebook.redaction import printable
-from mcp_notebook.schemas import MisfitError
+from mcp_notebook.schema.fields import MISSING, Field, Kind
+from mcp_notebook.schema.schemas import MisfitError
+from mcp_notebook.waiting.elicitation import Asking
+from mcp_notebook.waiting.questions import Question
 
 MAX_CHOICES = 40
 """Choices that are listed; the others can be typed all the same."""

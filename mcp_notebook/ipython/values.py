@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcp_notebook.calling import CallAt
+    from mcp_notebook.session.calling import CallAt
 
 IDENTIFIER = "mcp_notebook_values"
 
@@ -22,7 +22,7 @@ def matcher(shell: Any) -> Any:
 
     @context_matcher(identifier=IDENTIFIER, priority=900)  # type: ignore[untyped-decorator,unused-ignore]
     def match(context: Any) -> dict[str, Any]:
-        from mcp_notebook.calling import call_at
+        from mcp_notebook.session.calling import call_at
 
         before = _before_cursor(context)
         call = call_at(before) if "(" in before else None
@@ -59,9 +59,9 @@ def _written(value: Any, quote: str) -> str:
 
 def values(call: CallAt, namespace: dict[str, Any]) -> list[Any]:
     """Returns what the argument at the cursor could be; nothing for what is not ours."""
-    from mcp_notebook.callables import NamedCallable
-    from mcp_notebook.signature import Parameters
-    from mcp_notebook.tools import Tool
+    from mcp_notebook.schema.signature import Parameters
+    from mcp_notebook.session.callables import NamedCallable
+    from mcp_notebook.session.tools import Tool
 
     target = _resolve(call, namespace)
     if not isinstance(target, Tool | NamedCallable):
@@ -89,11 +89,11 @@ def values(call: CallAt, namespace: dict[str, Any]) -> list[Any]:
 
 def _resolve(call: CallAt, namespace: dict[str, Any]) -> Any:
     """Follows the path of a call, through our own objects only: nobody else's code is run."""
-    from mcp_notebook.callables import NamedCallable
-    from mcp_notebook.named import Named
-    from mcp_notebook.resources import Resources
-    from mcp_notebook.session import Session
-    from mcp_notebook.tools import Tool, Tools
+    from mcp_notebook.session.callables import NamedCallable
+    from mcp_notebook.session.named import Named
+    from mcp_notebook.session.resources import Resources
+    from mcp_notebook.session.session import Session
+    from mcp_notebook.session.tools import Tool, Tools
 
     first, *steps = call.path
     found = namespace.get(first) if isinstance(first, str) else None

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from mcp_notebook import names
 from mcp_notebook.auth.sign_in import SignInState, Standing
+from mcp_notebook.client.status import Status
 from mcp_notebook.errors import MCPNotebookError, SignInDeniedError
 from mcp_notebook.redaction import printable
-from mcp_notebook.signature import Parameters
-from mcp_notebook.status import Status
+from mcp_notebook.schema import names
+from mcp_notebook.schema.signature import Parameters
 
 if TYPE_CHECKING:
     import mcp_types
 
-    from mcp_notebook.session import Session
+    from mcp_notebook.session.session import Session
 
 Mood = Literal["busy", "asking", "good", "bad", "quiet"]
 

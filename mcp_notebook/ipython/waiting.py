@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
-from mcp_notebook.waiting import TICK, Wait
+from mcp_notebook.waiting.wait import TICK, Wait
 
 OLDEST_IPYKERNEL = 7
 

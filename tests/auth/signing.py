@@ -11,7 +11,7 @@ from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.sign_in import SignIn, SignInState
 from mcp_notebook.auth.stores import MemoryStore, TokenStore
 from mcp_notebook.auth.tokens import TokenKeeper
-from mcp_notebook.servers import OAuthSettings, Server
+from mcp_notebook.config.servers import OAuthSettings, Server
 from tests.peers import ToolServer, callback_url, visit
 
 

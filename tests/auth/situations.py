@@ -14,7 +14,7 @@ from mcp_notebook.auth.metadata import AuthorizationServer, Discovery, Protected
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.registration import obtain_client
 from mcp_notebook.auth.token_endpoint import Tokens
-from mcp_notebook.servers import OAuthSettings, Server
+from mcp_notebook.config.servers import OAuthSettings, Server
 from tests.peers.authority import Grant, Refresh
 from tests.peers.web import Seen
 

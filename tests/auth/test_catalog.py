@@ -4,15 +4,15 @@ import re
 
 import pytest
 
-from mcp_notebook import catalog
-from mcp_notebook.command import parse
+from mcp_notebook.commands.command import parse
+from mcp_notebook.config import catalog
+from mcp_notebook.config.servers import Server, check_server
 from mcp_notebook.errors import (
     AuthorizationServerError,
     MCPNotebookError,
     SignInError,
     SignInExpiredError,
 )
-from mcp_notebook.servers import Server, check_server
 
 
 @pytest.mark.parametrize("name", catalog.names())

@@ -14,8 +14,8 @@ from mcp_notebook.auth import grants
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
+from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import AuthorizationServerError, TokenStoreError
-from mcp_notebook.servers import OAuthSettings, Server
 from tests.auth.signing import credentials_of, server_of, signed_in
 from tests.peers import serve_authority
 

@@ -6,8 +6,8 @@ from mcp_notebook.auth.authorization_server import same_issuer, well_known
 from mcp_notebook.auth.discovery import discover
 from mcp_notebook.auth.fetch import Fetch
 from mcp_notebook.auth.metadata import Challenge
+from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import AuthorizationServerError
-from mcp_notebook.servers import OAuthSettings, Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_pauses")]
 

@@ -9,8 +9,8 @@ from mcp_notebook.auth.doctor import examine
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
+from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import ServerConfigError, TokenStoreError
-from mcp_notebook.servers import OAuthSettings, Server
 from tests.peers.authority import serve_authority
 from tests.peers.tool_server import serve_tools
 

@@ -444,7 +444,7 @@ async def test_a_kernel_killed_in_a_sign_in_leaves_its_port_and_client_to_the_ne
         "from mcp_notebook.auth.credentials import Credentials\n"
         "from mcp_notebook.auth.sign_in import SignIn\n"
         "from mcp_notebook.auth.tokens import open_keeper\n"
-        "from mcp_notebook.servers import Server\n"
+        "from mcp_notebook.config.servers import Server\n"
         "async def main():\n"
         "    sign_in = SignIn(Credentials(Server(name='notes', url=sys.argv[1]), open_keeper()))\n"
         "    task = asyncio.create_task(sign_in.run())\n"

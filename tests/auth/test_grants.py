@@ -10,12 +10,12 @@ import pytest
 from mcp_notebook.auth import grants
 from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.client import RegisteredClient
+from mcp_notebook.config.servers import OAuthSettings
 from mcp_notebook.errors import (
     AuthorizationServerError,
     ServerConfigError,
     SignInError,
 )
-from mcp_notebook.servers import OAuthSettings
 from tests.auth.situations import (
     CODE,
     ME,

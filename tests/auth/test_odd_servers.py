@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from mcp_notebook import catalog
 from mcp_notebook._version import USER_AGENT
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.sign_in import SignIn, SignInState
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
+from mcp_notebook.config import catalog
+from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import AuthorizationServerError, SignInError
-from mcp_notebook.servers import OAuthSettings, Server
 from tests.auth.signing import credentials_of, link, running, signed_in
 from tests.connecting import connection_to, person
 from tests.peers import Authority, Seen, ToolServer, serve_authority, serve_tools, visit

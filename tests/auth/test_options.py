@@ -15,15 +15,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from mcp_notebook import command
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.sign_in import SignIn
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
-from mcp_notebook.connection import Connection
+from mcp_notebook.client.connection import Connection
+from mcp_notebook.commands import command
+from mcp_notebook.commands.verbs import VERBS
+from mcp_notebook.config.servers import Server, ServerBook
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError
-from mcp_notebook.servers import Server, ServerBook
-from mcp_notebook.verbs import VERBS
 from tests.auth.signing import signed_in
 from tests.peers import Authority, Seen, ToolServer, serve_authority
 

@@ -3,8 +3,8 @@
 import pytest
 
 from mcp_notebook.auth.remedies import helped
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import AuthorizationServerError, ServerConfigError, SignInError
-from mcp_notebook.servers import Server
 
 WIKI = Server(name="wiki", url="https://wiki.example/mcp")
 SLACK = Server(name="chat", url="https://mcp.slack.com/mcp")

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
 from mcp_notebook.auth import grants
 from mcp_notebook.auth.client import RegisteredClient
 from mcp_notebook.auth.token_endpoint import Tokens
+from mcp_notebook.config.servers import OAuthSettings
 from mcp_notebook.errors import (
     AuthorizationServerError,
     ServerConfigError,
 )
-from mcp_notebook.servers import OAuthSettings
 from tests.auth.situations import (
     CODE,
     RESOURCE,

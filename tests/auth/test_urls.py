@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from mcp_notebook.auth.urls import (
+from mcp_notebook.config.urls import (
     canonical_resource,
     check_web_address,
     may_reach,

@@ -72,7 +72,7 @@ def test_stop_at_a_question_leaves_the_next_input_alone(open_shop):
 
 def test_a_prompt_nobody_answers_does_not_hold_the_kernel(open_shop):
     nb = open_shop(lambda prompt, masked: None)
-    nb.run("import mcp_notebook.elicitation as e; e.ANSWER_SECONDS = 0.5")
+    nb.run("import mcp_notebook.waiting.elicitation as e; e.ANSWER_SECONDS = 0.5")
     cell = nb.run("print(shop.tools.ask().data)", 20)
     assert "no answer: cancel" in cell.text
     assert "The question is over" in cell.text

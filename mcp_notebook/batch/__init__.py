@@ -1,0 +1,1 @@
+"""One tool over many rows."""

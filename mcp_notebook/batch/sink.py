@@ -1,0 +1,194 @@
+"""Answers written to a file as they come, one JSON object a line, so that memory stays flat.
+
+A line is ``{"row": 17, "arguments": {…}, "result": …, "error": null}``; lines are in the order in
+which the answers came. A row that failed and was called again has two lines, and the last counts.
+A file that is there already is gone on with: a row whose answer it holds is not called again,
+also after the kernel has died. pandas, polars and DuckDB read such files as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcp_notebook.errors import ToolError
+
+if TYPE_CHECKING:
+    from mcp_notebook.results.tool_result import ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one row, as it is written."""
+
+    row: int
+    arguments: dict[str, Any] | None
+    result: Any = None
+    error: str | None = None
+    content: list[Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the object a line holds; pictures and the like are in ``content``."""
+        document = {
+            "row": self.row,
+            "arguments": self.arguments,
+            "result": self.result,
+            "error": self.error,
+        }
+        return document if self.content is None else {**document, "content": self.content}
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def knows(self, row: int, arguments: dict[str, Any]) -> bool:
+        """Tells whether the row's answer is there already."""
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Takes records; they are safe from the death of this process when it returns."""
+
+    def close(self) -> None:
+        """Ends a run; a later one may write again."""
+
+
+def sink_of(given: str | Path | Callable[[dict[str, Any]], object]) -> Sink:
+    """Returns the sink for a path, or for a function that is given every record.
+
+    Raises:
+        ToolError: It is neither.
+    """
+    if isinstance(given, str | Path):
+        return JSONLines(Path(given))
+    if callable(given):
+        return _Function(given)
+    raise ToolError("sink is a path of a .jsonl file, or a function that takes a dict.")
+
+
+def record_of(
+    row: int, arguments: dict[str, Any] | None, result: ToolResult | None, error: str | None
+) -> Record:
+    """Returns the record of a row's outcome."""
+    if result is None:
+        return Record(row, arguments, error=error)
+    content = None
+    if any(block.type != "text" for block in result.raw.content):
+        content = result.raw.model_dump(mode="json", by_alias=True, exclude_none=True)["content"]
+    return Record(row, arguments, result.data, content=content)
+
+
+class JSONLines:
+    """A file of records."""
+
+    def __init__(self, path: Path) -> None:
+        """Names the file; it is read and made when the first row is looked up or written.
+
+        Raises:
+            ToolError: The name ends on something else than ``.jsonl`` or ``.ndjson``.
+        """
+        if path.suffix not in {".jsonl", ".ndjson"}:
+            raise ToolError(
+                f"A sink is written as JSON lines, and {path.name!r} says something else.",
+                hint="Name it .jsonl. For other formats give a function, sink=f, and write there.",
+            )
+        self.path = path
+        self._known: dict[int, bytes] | None = None
+        self._file: Any = None
+
+    def knows(self, row: int, arguments: dict[str, Any]) -> bool:
+        """Tells whether the file holds the row's answer.
+
+        Raises:
+            ToolError: It holds the answer to other arguments: it is another batch's file.
+        """
+        if self._known is None:
+            self._known = self._read_known()
+        kept = self._known.get(row)
+        if kept is None:
+            return False
+        if kept != _digest(arguments):
+            raise ToolError(
+                f"{self.path.name} holds answers to other rows: row {row} has other arguments.",
+                hint="Give another file, or delete this one.",
+            )
+        return True
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Appends records."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8")
+        for record in records:
+            self._file.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file; the next run looks at it anew."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._known = None
+
+    def read(self) -> Iterator[Record]:
+        """Reads the records, in the order in which they were written."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as file:
+            for line in file:
+                members = json.loads(line)
+                yield Record(
+                    members["row"], members["arguments"], members["result"], members["error"]
+                )
+
+    def _read_known(self) -> dict[int, bytes]:
+        self._mend()
+        known: dict[int, bytes] = {}
+        try:
+            for record in self.read():
+                if record.error is None and record.arguments is not None:
+                    known[record.row] = _digest(record.arguments)
+        except (ValueError, KeyError, TypeError):
+            raise ToolError(
+                f"{self.path.name} is not a file of a batch.", hint="Give another file."
+            ) from None
+        return known
+
+    def _mend(self) -> None:
+        """Drops a last line that was not written to its end."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            size = file.seek(0, 2)
+            end = size
+            while end:
+                start = max(0, end - 65536)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                end = start + found + 1 if found >= 0 else start
+                if found >= 0:
+                    break
+            if end < size:
+                file.truncate(end)
+
+
+class _Function:
+    def __init__(self, function: Callable[[dict[str, Any]], object]) -> None:
+        self._function = function
+
+    def knows(self, row: int, arguments: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def write(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._function(record.to_json())
+
+    def close(self) -> None:
+        return
+
+
+def _digest(arguments: dict[str, Any]) -> bytes:
+    text = json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()

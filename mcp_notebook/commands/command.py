@@ -1,0 +1,364 @@
+"""A ``%mcp`` line as a value: `parse` makes one frozen `Command` of the line and its cell.
+
+Pure: no file is read and no server is looked up. What a command does is the workspace's; what may
+be typed is the table in `verbs`, which also makes the help and the completion.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import keyword
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+from mcp_notebook.commands import adding, grammar
+from mcp_notebook.commands.grammar import Reading, Verb
+from mcp_notebook.commands.manual import help_text
+from mcp_notebook.commands.verbs import VERBS
+from mcp_notebook.config import rules
+from mcp_notebook.config.servers import Server
+from mcp_notebook.errors import CommandError
+from mcp_notebook.schema.names import identifier
+
+__all__ = ["Command", "help_text", "parse"]
+
+StoreKind = Literal["keyring", "file", "memory"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add:
+    """Remember a server.
+
+    Attributes:
+        server: What to write down.
+        replace: Whether it may take the place of another server of this name.
+        ask_secret: Whether the client secret is to be asked for with a masked prompt.
+    """
+
+    server: Server
+    replace: bool = False
+    ask_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddMany:
+    """Remember the servers of a pasted ``mcpServers`` document.
+
+    Attributes:
+        servers: What to write down.
+        replace: Whether they may take the place of others of their names.
+        notes: What was read differently from how it was written, for the person.
+    """
+
+    servers: tuple[Server, ...]
+    replace: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Show, or take, the servers of another client's file.
+
+    Attributes:
+        source: The client's name, or the path of a file.
+        names: Which servers to take; none and not `everything`: only show them.
+        everything: Take all.
+        replace: Whether they may take the place of others of their names.
+    """
+
+    source: str
+    names: tuple[str, ...] = ()
+    everything: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Show the servers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Allow a server's program to be started."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Forget a server and sign out of it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a server as a variable.
+
+    Attributes:
+        name: The server.
+        variable: The Python variable the session goes into.
+        account: What ``--as`` said: a sign-in of its own under that name; ``None`` without it.
+    """
+
+    name: str
+    variable: str
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Show a server's tools."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Use one tool.
+
+    Attributes:
+        name: The server, or a connected variable's name.
+        tool: The tool.
+        pairs: ``key=value`` as typed, in their order; the schema gives the values their types.
+        body: The JSON object of the cell, or ``None`` without one.
+        out: The variable for the result, or ``None`` to show it.
+    """
+
+    name: str
+    tool: str
+    pairs: tuple[tuple[str, str], ...] = ()
+    body: Mapping[str, Any] | None = None
+    out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the connection and keep the sign-in."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Sign in anew, with a client registered again where `register_again`.
+
+    With `paste`, finish the sign-in under way by the address a browser elsewhere ended on.
+    """
+
+    name: str
+    register_again: bool = False
+    paste: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignOut:
+    """Revoke the tokens and forget them."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Show where sign-ins are kept, or keep them in `place` from now on."""
+
+    place: StoreKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Show connections, sign-ins and the token store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor:
+    """Go through discovery and sign-in step by step."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Start the demo server, or stop it."""
+
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """Show the help, of one command where `topic` names it."""
+
+    topic: str | None = None
+
+
+Command = (
+    Add | AddMany | Import | List | Trust | Remove | Connect | Tools | Call | Disconnect
+    | SignIn | SignOut | Store | Status | Doctor | Demo | Help
+)  # fmt: skip
+
+
+def parse(line: str, cell: str | None = None) -> Command:
+    """Returns what a line of ``%mcp``, or of ``%%mcp`` with its cell, asks for.
+
+    Args:
+        line: What follows ``%mcp``. Python's ``{…}`` and ``$…`` must not be expanded in it.
+        cell: What stands below ``%%mcp``; blank counts as none.
+
+    Raises:
+        CommandError: The line cannot be understood; the hint shows how it would be written.
+        ServerConfigError: The line describes a server that cannot be written down.
+    """
+    words = grammar.words(line)
+    cell = (cell or "").strip()
+    if not words and not cell:
+        return List()
+    if not words:
+        raise CommandError(
+            "A cell needs a command on its first line.", hint="%%mcp add or %%mcp call NAME TOOL"
+        )
+    if words[0].text in _HELP:
+        return Help(grammar.find_verb(words[1].text, VERBS).name if len(words) > 1 else None)
+    verb = grammar.find_verb(words[0].text, VERBS)
+    before_program = [word.text for word in words[1:]]
+    if verb.program and "--" in before_program:
+        before_program = before_program[: before_program.index("--")]
+    if _HELP.intersection(before_program):
+        return Help(verb.name)
+    if len(words) == 2 and verb.name == "add" and not cell and "://" in words[1].text:
+        raise _nameless(verb, words[1].text)
+    _check_belonging(verb, before_program)
+    return _MAKERS[verb.name](grammar.read(verb, words[1:], cell))
+
+
+_HELP = frozenset({"--help", "-h"})
+
+
+def _check_belonging(verb: Verb, words: list[str]) -> None:
+    for word in words:
+        name = word.partition("=")[0]
+        if not name.startswith("-") or verb.option(name) is not None:
+            continue
+        for other in VERBS:
+            option = other.option(name)
+            if option is not None:
+                raise CommandError(
+                    f"{name} belongs to {other.name!r}, not to {verb.name!r}.",
+                    hint=f"For instance: %mcp {other.name} {other.places[0].name} {option.usage}",
+                )
+
+
+def _nameless(verb: Verb, url: str) -> CommandError:
+    try:
+        labels = (urlsplit(url).hostname or "").split(".")
+    except ValueError:
+        labels = []
+    names = [label for label in labels[:-1] if label not in {"mcp", "www", "api"}]
+    name = names[0] if names else "NAME"
+    return CommandError(
+        "A server needs a name before its address.",
+        hint=f"For instance: %mcp {verb.name} {name} URL",
+    )
+
+
+def _add(reading: Reading) -> Command:
+    replace = reading.flag("--replace")
+    if reading.cell:
+        found = adding.pasted(reading)
+        notes = tuple(f"{item.name}: {note}" for item in found for note in item.notes)
+        return AddMany(tuple(item.use() for item in found), replace, notes)
+    return Add(
+        server=adding.described(reading),
+        replace=replace,
+        ask_secret=reading.flag("--client-secret"),
+    )
+
+
+def _connect(reading: Reading) -> Connect:
+    name, account = reading.places[0], reading.one("--as")
+    if account is not None:
+        rules.check_name(account)
+        return Connect(name, _variable(reading, "--as", account), account)
+    variable = identifier(name)
+    if variable is None:
+        raise grammar.usage_error(
+            reading, "The name makes no Python variable; choose one with --as."
+        )
+    # A server called "filter" or "input" must not take away Python's own.
+    if hasattr(builtins, variable) or variable in {"In", "Out", "exit", "quit", "get_ipython"}:
+        variable += "_"
+    return Connect(name, variable)
+
+
+def _variable(reading: Reading, option: str, text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        better = identifier(text) if not rules.looks_secret("", text) else None
+        guess = f"; {better!r} would do" if better else ""
+        raise grammar.usage_error(reading, f"{option} needs a Python variable's name{guess}.")
+    return text
+
+
+def _call(reading: Reading) -> Call:
+    name, tool, *rest = reading.places
+    pairs = []
+    for text in rest:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise grammar.usage_error(
+                reading, f"An argument is written key=value, not {grammar.shown(text)}."
+            )
+        pairs.append((key, value))
+    out = reading.one("--out")
+    if out is not None:
+        _variable(reading, "--out", out)
+    return Call(name=name, tool=tool, pairs=tuple(pairs), body=_body(reading), out=out)
+
+
+def _body(reading: Reading) -> dict[str, Any] | None:
+    if not reading.cell:
+        return None
+    try:
+        body = json.loads(reading.cell)
+    except RecursionError:
+        raise CommandError("The cell's JSON is nested too deeply.") from None
+    except ValueError as error:
+        where = f" (line {error.lineno} of the cell)" if hasattr(error, "lineno") else ""
+        raise CommandError(
+            f"The cell is not JSON{where}.",
+            hint='It holds the tool\'s arguments: {"query": "is:open", "limit": 5}. In JSON it is '
+            "true, false, null and double quotes.",
+        ) from None
+    if not isinstance(body, dict):
+        raise CommandError(
+            "The cell is JSON, but no object.", hint='It holds the arguments: {"key": "value"}'
+        )
+    return body
+
+
+def _help(reading: Reading) -> Help:
+    topic = reading.places[0] if reading.places else None
+    return Help(grammar.find_verb(topic, VERBS).name if topic else None)
+
+
+_MAKERS: dict[str, Callable[[Reading], Command]] = {
+    "add": _add,
+    "import": lambda r: Import(
+        r.places[0], tuple(r.places[1:]), r.flag("--all"), r.flag("--replace")
+    ),
+    "list": lambda _: List(),
+    "trust": lambda r: Trust(r.places[0]),
+    "remove": lambda r: Remove(r.places[0]),
+    "connect": _connect,
+    "tools": lambda r: Tools(r.places[0]),
+    "call": _call,
+    "disconnect": lambda r: Disconnect(r.places[0]),
+    "sign-in": lambda r: SignIn(r.places[0], r.flag("--register-again"), r.flag("--paste")),
+    "sign-out": lambda r: SignOut(r.places[0]),
+    "store": lambda r: Store(cast(StoreKind, r.places[0]) if r.places else None),
+    "status": lambda _: Status(),
+    "doctor": lambda r: Doctor(r.places[0]),
+    "demo": lambda r: Demo(stop=bool(r.places)),
+    "help": _help,
+}

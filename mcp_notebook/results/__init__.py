@@ -1,0 +1,1 @@
+"""What a server answered, as a citizen of a notebook: values, text, tables, pictures."""

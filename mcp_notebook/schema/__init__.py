@@ -1,0 +1,1 @@
+"""JSON Schema, names and values as Python sees them. Pure."""

@@ -1,0 +1,1 @@
+"""What a person holds: a server as a Python object, with its tools, resources and prompts."""

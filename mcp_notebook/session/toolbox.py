@@ -1,0 +1,97 @@
+"""A server's tools as something to read: a table that folds, or one in a terminal.
+
+Made of what the last listing said; nothing is asked. What a tool does, and whether it only reads,
+is the server's own word and is shown as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mcp_notebook.redaction import clean_lines, printable
+from mcp_notebook.results import html, rendering
+from mcp_notebook.results.blocks import Shown
+from mcp_notebook.results.html import Html, tag
+from mcp_notebook.schema.signature import Parameters
+
+if TYPE_CHECKING:
+    import mcp_types
+
+_MAX_TOOLS = 300
+_OPEN = 25
+_LINE = 90
+
+
+def show_tools(tools: Sequence[mcp_types.Tool], *, source: str) -> Shown:
+    """Returns the tools as text and as HTML.
+
+    Args:
+        tools: What the last listing said.
+        source: The server's name.
+    """
+    listed = tools[:_MAX_TOOLS]
+    more = f"… {len(tools) - len(listed)} more" if len(tools) > len(listed) else ""
+    headers = ["tool", "what the server says it does", "effects"]
+    rows = [[call_of(tool), summary(tool), effects(tool)] for tool in listed]
+    title = f"{source}: {len(tools)} tool{'s' * (len(tools) != 1)}"
+    text = "\n".join(line for line in (title, rendering.text_table(headers, rows), more) if line)
+    markup = html.table(
+        headers,
+        [[_signature(tool), _about(tool), effects(tool)] for tool in listed],
+        caption=title,
+        note=more,
+        fold=len(listed) > _OPEN,
+    )
+    return Shown(text, markup)
+
+
+def show_tool(tool: mcp_types.Tool, *, source: str) -> Shown:
+    """Returns one tool with all that the server says about it."""
+    about = Parameters.of(tool.name, tool.input_schema).docstring(tool.description or "")
+    text = f"{source} · {call_of(tool)}\n{about}".rstrip()
+    head = tag("div", _signature(tool), tag("span", f"  {effects(tool)}", class_="mcpnb-quiet"))
+    return Shown(text, html.join([head, html.preformatted(about, rest="tool.description")]))
+
+
+def call_of(tool: mcp_types.Tool) -> str:
+    """Returns how a tool is called, such as ``add(a: int, b: int)``."""
+    signature = Parameters.of(tool.name, tool.input_schema).signature
+    return f"{printable(tool.name, 60)}{signature}"
+
+
+def summary(tool: mcp_types.Tool) -> str:
+    """Returns the first line of what the server says the tool does."""
+    return printable((tool.description or tool.title or "").strip().split("\n")[0], _LINE)
+
+
+def effects(tool: mcp_types.Tool) -> str:
+    """Returns what the server says about side effects; a hint, not a promise."""
+    hints = tool.annotations
+    if hints is None:
+        return "not said"
+    if hints.read_only_hint:
+        return "reads only"
+    said = []
+    if hints.destructive_hint is not False:
+        # The protocol's default: what is not said to be harmless may destroy.
+        said.append("may destroy" if hints.destructive_hint is None else "destroys")
+    else:
+        said.append("writes")
+    if hints.idempotent_hint:
+        said.append("repeatable")
+    return ", ".join(said)
+
+
+def _signature(tool: mcp_types.Tool) -> Html:
+    whole = call_of(tool)
+    name = printable(tool.name, 60)
+    return tag("code", tag("b", name), whole.removeprefix(name))
+
+
+def _about(tool: mcp_types.Tool) -> Html:
+    text = clean_lines(tool.description or tool.title or "").strip()
+    first = summary(tool)
+    if len(text) <= len(first) + 1:
+        return html.escape(first)
+    return html.details(first, html.preformatted(text, rest="tool.description"))
