@@ -112,6 +112,11 @@ def test_a_folder_touches_only_what_is_below_it(folder):
     assert {name.partition(".")[0] for name in used} - {folder} <= MAY_USE[folder] | FOUNDATION
 
 
+def test_every_module_has_a_folder_but_the_foundation():
+    flat = {path.stem for path in PACKAGE.glob("*.py")}
+    assert flat == FOUNDATION | {"__init__", "workspace"}
+
+
 def test_there_is_no_drawer_called_utils():
     names = {part for path in MODULES for part in path.relative_to(PACKAGE).with_suffix("").parts}
     assert not names & {"utils", "util", "helpers", "common", "misc"}
