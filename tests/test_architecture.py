@@ -101,7 +101,7 @@ MAY_USE = {
 }
 """Which other folders a folder may import from; what is below them all lies beside them."""
 
-FOUNDATION = {"_version", "background", "errors", "redaction"}
+FOUNDATION = {"_version", "background", "errors", "frames", "redaction"}
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in PACKAGE.iterdir() if path.is_dir()))

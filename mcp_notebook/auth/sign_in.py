@@ -34,6 +34,7 @@ from mcp_notebook.errors import (
     SignInNeededError,
     TokenStoreError,
 )
+from mcp_notebook.frames import sealed
 
 T = TypeVar("T")
 
@@ -160,6 +161,7 @@ class SignIn:
             return standing
         return replace(standing, seconds_left=max(0.0, self._clock.left()))
 
+    @sealed
     def answer(self, text: str) -> None:
         """Takes the address of the page the browser ended on, where that is another machine's.
 

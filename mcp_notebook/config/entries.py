@@ -15,6 +15,7 @@ from typing import Any
 from mcp_notebook.config import rules
 from mcp_notebook.config.servers import OAuthSettings, Server, Transport, check_server
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError
+from mcp_notebook.frames import bare
 from mcp_notebook.redaction import printable
 
 _TRANSPORTS: dict[str, Transport] = {
@@ -117,7 +118,7 @@ def read_entry(name: str, entry: Any, source: str) -> Found:
         server = _server(own, reading)
         check_server(server)
     except ServerConfigError as problem:
-        return Found(own, source, problem=problem, notes=tuple(reading.notes))
+        return Found(own, source, problem=bare(problem), notes=tuple(reading.notes))
     return Found(own, source, server=server, notes=tuple(reading.notes))
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from traitlets import Bool, observe, validate
 
+from mcp_notebook.frames import sealed
+
 if TYPE_CHECKING:
     from mcp_notebook.ipython.commands import Commands
 
@@ -37,6 +39,7 @@ class MCPMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
+    @sealed
     def mcp(self, line: str, cell: str | None = None) -> object:
         """MCP servers in this notebook.
 

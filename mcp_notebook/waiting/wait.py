@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 
 from mcp_notebook.background import Background, background
 from mcp_notebook.errors import MCPNotebookError
+from mcp_notebook.frames import bare
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,10 +87,7 @@ class Wait(Generic[T]):
         try:
             return await work
         except MCPNotebookError as error:
-            # What it came of stays here: the chain may hold a secret in its frames, and an
-            # exception group in it makes IPython ignore `_render_traceback_`.
-            error.__context__ = None
-            raise error.with_traceback(None) from None
+            raise bare(error) from None
 
     def _end(self) -> None:
         self._over.set_result(None)

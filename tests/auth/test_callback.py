@@ -328,6 +328,12 @@ async def test_nobody_else_can_bind_the_port(callback):
                 squatter.bind(("127.0.0.1", callback.port))
 
 
+async def test_only_this_machine_can_knock(callback):
+    assert [bound.getsockname()[0] for bound in callback._sockets] == ["127.0.0.1"]
+    with pytest.raises(ConnectionRefusedError):  # another address, as a neighbour would use
+        await asyncio.open_connection("127.0.0.2", callback.port)
+
+
 async def test_localhost_holds_both_address_families_or_refuses():
     with socket.socket(socket.AF_INET6) as squatter:
         try:
@@ -423,6 +429,7 @@ async def test_a_pasted_address_is_taken_like_the_browsers(callback, form):
         f"http://127.0.0.1:PORT/other?code=c0de&state={STATE}",
         f"http://127.0.0.1:PORT/callback?code=c0de&code=c0de&state={STATE}",
         f"http://127.0.0.1:PORT/callback?code=c0de&state={STATE} and more",
+        f"http://127.0.0.1:PORT/callback?code=c0de other&state={STATE}",
         f"http://[::1/callback?code=c0de&state={STATE}",
     ],
 )

@@ -371,6 +371,19 @@ async def test_a_proxy_is_used_but_never_for_this_machine(canned, another, monke
     assert reply.document == {"proxied": True}
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1", "169.254.169.254"])
+async def test_a_proxy_is_not_sent_to_addresses_that_the_server_may_not_name(
+    another, monkeypatch, host
+):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", another.url)
+    async with Fetch("http://mcp.example.com/mcp", insecure=True) as fetch:
+        with pytest.raises(AuthorizationServerError, match="is not used"):
+            await fetch.get(f"http://{host}/doc", what="metadata", rfc="")
+    assert another.seen == []
+
+
 def test_the_environments_exceptions_from_the_proxy_are_kept(monkeypatch):
     for name in ("NO_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -81,3 +81,40 @@ def test_no_object_of_a_session_can_be_pickled(start, notes):
     nb.run("import pickle")
     for what in ("notes", "notes.tools.add", "notes.connection.credentials"):
         assert "TypeError" in nb.run(f"pickle.dumps({what})").error
+
+
+WITH_LOCALS = """
+import traceback
+try:
+    get_ipython().run_line_magic('mcp', {line!r})
+except Exception as met:
+    shown = traceback.TracebackException.from_exception(met, capture_locals=True)
+    print(*shown.format())
+    print(repr(met.__context__), repr(met.__cause__))
+    raise RuntimeError('a program of the person, which wraps what it meets') from met
+"""
+
+
+def test_a_pasted_address_is_in_no_traceback_that_shows_locals(start, notes):
+    address = "http://127.0.0.1:1/callback?code=pl4nted-c0de&state=pl4nted-st4te"
+    nb = start(person=None, answers=lambda prompt, masked: address)
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes")
+    nb.wait_for_link()
+    nb.run("%xmode Verbose")
+    cell = nb.run(WITH_LOCALS.format(line="sign-in notes --paste"))
+    for told in (cell.text, cell.error):
+        assert "is not the answer" in told
+        assert "pl4nted" not in told
+    assert "pl4nted" not in nb.run("%tb").error
+
+
+def test_a_typed_client_secret_is_in_no_traceback_that_shows_locals(start, notes, tmp_path):
+    nb = start(answers=lambda prompt, masked: "pl4nted-secret")
+    nb.run("%xmode Verbose")
+    tmp_path.joinpath("home", "servers.json").mkdir(parents=True)  # so it cannot be written
+    line = f"add notes {notes.url} --client-id me --client-secret"
+    cell = nb.run(WITH_LOCALS.format(line=line))
+    for told in (cell.text, cell.error):
+        assert "could not be" in told
+        assert "pl4nted" not in told
