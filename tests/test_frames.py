@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mcp_notebook import importing
 from mcp_notebook.auth.sign_in import SignIn
+from mcp_notebook.config import importing
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError, SignInError
 from mcp_notebook.frames import sealed
-from mcp_notebook.waiting import Wait
+from mcp_notebook.waiting.wait import Wait
 from tests.auth.signing import credentials_of, link, running, signed_in
 from tests.peers import serve_authority, serve_tools
 
