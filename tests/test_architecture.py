@@ -59,6 +59,7 @@ def test_the_core_knows_no_notebook(path):
 DOORS = {
     "keyring": {"auth.keyring_store", "auth.stores", "auth.current_store", "auth.store_thread"},
     "pandas": {"results.tables"},
+    "pyarrow": {"results.arrow"},
     "ipywidgets": {"ipython.card", "ipython.forms", "ipython.questions", "ipython.progress"},
     "nest_asyncio2": {"ipython.waiting"},
     "webbrowser": set(),

@@ -221,7 +221,7 @@ def test_what_a_full_disk_says_comes_out_and_nothing_is_lost(session, tools):
 
 def test_another_format_is_refused_with_the_way_to_it(session):
     with pytest.raises(ToolError) as caught:
-        session.tools.echo.map(["a"], sink="out.parquet")
+        session.tools.echo.map(["a"], sink="out.csv")
     assert "sink=f" in caught.value.hint
 
 

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcp_notebook.batch.cache import schema_digest
 from mcp_notebook.batch.mapping import Run
-from mcp_notebook.batch.outcomes import Outcome, columns_of, free_name, outputs
+from mcp_notebook.batch.outcomes import Columns, Outcome, columns_of, free_name, outputs
+from mcp_notebook.batch.parquet import Parquet
 from mcp_notebook.batch.rows import Rows
 from mcp_notebook.batch.sink import JSONLines
 from mcp_notebook.batch.work import Row, Terms, Work
 from mcp_notebook.errors import MCPNotebookError, ToolError
 from mcp_notebook.redaction import printable
-from mcp_notebook.results import html, rendering, tables
+from mcp_notebook.results import arrow, html, rendering, tables
 from mcp_notebook.schema import names
 from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pandas import DataFrame
 
     from mcp_notebook.results.tool_result import ToolResult
@@ -88,6 +90,7 @@ class Batch:
             MCPNotebookError: What ended it; what was done is kept.
         """
         if self.is_done:
+            self._work.close()  # what could not be written the last time
             return self
         run, wait, began = self._begin()
         try:
@@ -108,6 +111,7 @@ class Batch:
 
     async def _resumed(self) -> Self:
         if self.is_done:
+            self._work.close()  # what could not be written the last time
             return self
         run, wait, began = self._begin()
         try:
@@ -242,6 +246,37 @@ class Batch:
         frame[free_name("error", frame.columns)] = [outcomes[place].error for place in places]
         return frame
 
+    def to_arrow(self, *, explode: bool = False) -> pa.Table:
+        """Returns what `to_frame` does as an Arrow table, for polars, DuckDB and others.
+
+        They also take the batch itself, ``polars.DataFrame(batch)``. Texts stay texts, dates too.
+        A column of values that share no type holds each of them as JSON.
+
+        Args:
+            explode: As for `to_frame`.
+
+        Raises:
+            MCPNotebookError: pyarrow is not installed.
+        """
+        outcomes = self._outcomes()
+        found = [
+            (given, outcome, answer)
+            for given, outcome in zip(self._given(outcomes), outcomes, strict=True)
+            for answer in outputs(outcome, explode=explode)
+        ]
+        columns = Columns(found)
+        return arrow.table([columns.cells(*row) for row in found], columns.names)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Returns the table for whoever speaks Arrow's PyCapsule interface."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def _given(self, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+        if self._work.rows.frame is not None:
+            records = self._inputs(outcomes).to_dict("records")
+            return [self._named(record) for record in records]
+        return [self._named(outcome.given) for outcome in outcomes]
+
     def _inputs(self, outcomes: list[Outcome]) -> DataFrame:
         given = self._work.rows.frame
         if given is not None:
@@ -263,15 +298,9 @@ class Batch:
 
     def _outcomes(self) -> list[Outcome]:
         sink = self._work.sink
-        if not isinstance(sink, JSONLines):
+        if not isinstance(sink, JSONLines | Parquet):
             return [Outcome.of(row) for row in self._kept()]
-        found = {}
-        for record in sink.read():  # the last line of a row counts
-            has_answer = record.error is None
-            found[record.row] = Outcome(
-                record.row, record.arguments or {}, has_answer, record.result, record.error
-            )
-        return [found[number] for number in sorted(found)]
+        return [Outcome.read(record) for record in sink.at(sink.places())]
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -8,9 +8,11 @@ also after the kernel has died. pandas, polars and DuckDB read such files as the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,19 +57,6 @@ class Sink(Protocol):
         """Ends a run; a later one may write again."""
 
 
-def sink_of(given: str | Path | Callable[[dict[str, Any]], object]) -> Sink:
-    """Returns the sink for a path, or for a function that is given every record.
-
-    Raises:
-        ToolError: It is neither.
-    """
-    if isinstance(given, str | Path):
-        return JSONLines(Path(given))
-    if callable(given):
-        return _Function(given)
-    raise ToolError("sink is a path of a .jsonl file, or a function that takes a dict.")
-
-
 def record_of(
     row: int, arguments: dict[str, Any] | None, result: ToolResult | None, error: str | None
 ) -> Record:
@@ -91,8 +80,10 @@ class JSONLines:
         """
         if path.suffix not in {".jsonl", ".ndjson"}:
             raise ToolError(
-                f"A sink is written as JSON lines, and {path.name!r} says something else.",
-                hint="Name it .jsonl. For other formats give a function, sink=f, and write there.",
+                f"A sink is written as JSON lines or Parquet, and {path.name!r} says something "
+                "else.",
+                hint="Name it .jsonl or .parquet. For other formats give a function, sink=f, and "
+                "write there.",
             )
         self.path = path
         self._known: dict[int, bytes] | None = None
@@ -122,7 +113,7 @@ class JSONLines:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
         for record in records:
-            self._file.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
+            self._file.write(_line(record))
         self._file.flush()
 
     def close(self) -> None:
@@ -136,12 +127,29 @@ class JSONLines:
         """Reads the records, in the order in which they were written."""
         if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8") as file:
+        with self.path.open("rb") as file:
             for line in file:
-                members = json.loads(line)
-                yield Record(
-                    members["row"], members["arguments"], members["result"], members["error"]
-                )
+                yield _record(line)
+
+    def places(self) -> array[int]:
+        """Returns where the line of each row stands that counts, in the order of the rows."""
+        found: dict[int, int] = {}
+        place = 0
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                for line in file:
+                    found[_record(line).row] = place
+                    place += len(line)
+        return array("q", (found[row] for row in sorted(found)))
+
+    def at(self, places: Iterable[int]) -> Iterator[Record]:
+        """Reads the records of `places`."""
+        with contextlib.ExitStack() as stack:
+            file = None
+            for place in places:
+                file = file or stack.enter_context(self.path.open("rb"))
+                file.seek(place)
+                yield _record(file.readline())
 
     def _read_known(self) -> dict[int, bytes]:
         self._mend()
@@ -174,19 +182,25 @@ class JSONLines:
                 file.truncate(end)
 
 
-class _Function:
-    def __init__(self, function: Callable[[dict[str, Any]], object]) -> None:
-        self._function = function
+def _line(record: Record) -> str:
+    document = record.to_json()
+    line = json.dumps(document, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and UTF-8 cannot
+        line = json.dumps(document)
+    return line + "\n"
 
-    def knows(self, row: int, arguments: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
-    def write(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._function(record.to_json())
-
-    def close(self) -> None:
-        return
+def _record(line: bytes) -> Record:
+    members = json.loads(line.decode())
+    return Record(
+        members["row"],
+        members["arguments"],
+        members["result"],
+        members["error"],
+        members.get("content"),
+    )
 
 
 def _digest(arguments: dict[str, Any]) -> bytes:

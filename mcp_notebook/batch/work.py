@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_notebook.batch.cache import AnswerCache, Answers
 from mcp_notebook.batch.pacing import Rate
 from mcp_notebook.batch.rows import Binder, Rows
-from mcp_notebook.batch.sink import record_of, sink_of
+from mcp_notebook.batch.sink import record_of
+from mcp_notebook.batch.sinks import sink_of
 from mcp_notebook.errors import MCPNotebookError, ToolArgumentError, ToolError
 from mcp_notebook.results.tool_result import ToolResult
 

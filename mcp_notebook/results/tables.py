@@ -73,15 +73,11 @@ def rows_of(value: Any) -> list[dict[str, Any]] | None:
     return None if table is None else table.rows
 
 
-def to_frame(value: Any) -> DataFrame:
-    """Returns a value's rows as a DataFrame.
-
-    Whole numbers stay whole where some are missing (``Int64``), truth values likewise
-    (``boolean``); a column in which every text is an ISO 8601 date or time is ``datetime64`` (in
-    UTC where offsets are given). Objects and lists in cells stay as they are.
+def needed(value: Any) -> Table:
+    """Returns a value's rows and columns, as `rows_of` finds them.
 
     Raises:
-        MCPNotebookError: The value is no table, or pandas is not installed.
+        MCPNotebookError: The value is no table.
     """
     table = _read(value)
     if table is None:
@@ -93,6 +89,20 @@ def to_frame(value: Any) -> DataFrame:
             f"The table would have {len(table.rows):,} × {len(table.columns):,} cells.",
             hint="The records share hardly any key: take what you need out of .data.",
         )
+    return table
+
+
+def to_frame(value: Any) -> DataFrame:
+    """Returns a value's rows as a DataFrame.
+
+    Whole numbers stay whole where some are missing (``Int64``), truth values likewise
+    (``boolean``); a column in which every text is an ISO 8601 date or time is ``datetime64`` (in
+    UTC where offsets are given). Objects and lists in cells stay as they are.
+
+    Raises:
+        MCPNotebookError: The value is no table, or pandas is not installed.
+    """
+    table = needed(value)
     try:
         import pandas as pd
     except ImportError:

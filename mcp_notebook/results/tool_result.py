@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_notebook.errors import ToolFailedError
 from mcp_notebook.redaction import clean_lines, printable, redact
-from mcp_notebook.results import html, rendering, tables
+from mcp_notebook.results import arrow, html, rendering, tables
 from mcp_notebook.results.blocks import Shown, json_value, show_blocks, show_text, show_value
 from mcp_notebook.results.pictures import (
     Picture,
@@ -26,6 +26,7 @@ from mcp_notebook.results.pictures import (
 )
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from mcp_types import (
         BlobResourceContents,
         CallToolResult,
@@ -139,6 +140,19 @@ class ToolResult:
             MCPNotebookError: The answer is no table, or pandas is not installed.
         """
         return tables.to_frame(self.data)
+
+    def to_arrow(self) -> pa.Table:
+        """Returns the answer as an Arrow table, which `to_frame` would make a DataFrame of.
+
+        Raises:
+            MCPNotebookError: The answer is no table, or pyarrow is not installed.
+        """
+        found = tables.needed(self.data)
+        return arrow.table(found.rows, found.columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Returns the table for whoever speaks Arrow's PyCapsule interface."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def markdown(self) -> Markdown:
         """Returns the text to be shown as Markdown: no HTML, no pictures, links to the web only."""

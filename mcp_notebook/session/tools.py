@@ -186,8 +186,9 @@ class Tool:
             confirm: Whether you are asked first, if the tool does not say that it is harmless.
             cache: Keeps answers on disk, and does not call again for those that are kept: True
                 for the user's own file, a path, or an `AnswerCache`.
-            sink: Writes answers as they come and keeps none in memory: a ``.jsonl`` file, which is
-                gone on with if it is there, or a function that is given each as a dict.
+            sink: Writes answers as they come and keeps none in memory: a ``.jsonl`` or
+                ``.parquet`` file, which is gone on with if it is there, or a function that is
+                given each as a dict.
             wait: Whether the calls are made now, rather than when the batch is awaited.
             fixed: Arguments that are the same for every row.
 
