@@ -9,7 +9,8 @@ server busy or broken (429, 5xx, pages)     here; `tests.test_transport`
 resets, lost and cut answers, silence       here; `tests.test_transport`
 server restarts in either era               here; `tests.test_connection`
 idle connections that were closed           `tests.test_transport`
-the machine sleeps, clocks jump             here; `tests.auth.test_sign_in` (the sign-in's clocks)
+the machine sleeps, clocks jump             here; `test_sleep`, `tests.test_sleep`,
+                                            `tests.auth.test_sign_in` (the sign-in's clocks)
 kernel dies in a sign-in                    `tests.auth.test_flows`
 Stop, time limits, cancelled awaits         here; `test_main_street`, `tests.test_waiting`
 many kernels, one rotating token            `test_many_kernels`, `tests.auth.test_locks`
