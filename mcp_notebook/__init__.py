@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_notebook._version import VERSION as __version__  # noqa: N811
 from mcp_notebook.errors import (
     AnswerError,
+    AnswerUseError,
     AuthorizationServerError,
     CommandError,
     ConnectionFailedError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnswerCache",
     "AnswerError",
+    "AnswerUseError",
     "AuthorizationServerError",
     "Batch",
     "BatchStopped",

@@ -12,11 +12,12 @@
     │   ├── SignInExpiredError       (TimeoutError) nobody answered in time
     │   └── AuthorizationServerError the authorization server is unreachable, or answers wrongly
     ├── TokenStoreError              tokens could not be kept or read
-    ├── UnknownNameError             (AttributeError, KeyError) no such prompt or resource template
+    ├── UnknownNameError             (AttributeError, KeyError) no such prompt, template or member
     └── ToolError
         ├── UnknownToolError         (AttributeError, KeyError) no such tool
         ├── ToolArgumentError        (TypeError) the arguments do not fit the tool; nothing was sent
         ├── AnswerError              (ValueError) an answer does not fit what the server asked
+        ├── AnswerUseError           (TypeError) a tool's answer was used as what it is not
         └── ToolFailedError          the tool ran and answered with an error
 
 Errors are values with facts as attributes; the sentence is made in ``__str__``. They are raised
@@ -170,7 +171,7 @@ class TokenStoreError(MCPNotebookError):
 
 
 class UnknownNameError(MCPNotebookError, AttributeError, KeyError):
-    """The server has no prompt or resource template of that name."""
+    """There is no prompt, resource template, or member of an answer or session, of that name."""
 
 
 class ToolError(MCPNotebookError):
@@ -187,6 +188,10 @@ class ToolArgumentError(ToolError, TypeError):
 
 class AnswerError(ToolError, ValueError):
     """An answer does not fit what the server asked in the middle of a call; it was not sent."""
+
+
+class AnswerUseError(ToolError, TypeError):
+    """A tool's answer was used as what its value is not; the hint says how it can be used."""
 
 
 class ToolFailedError(ToolError):

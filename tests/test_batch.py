@@ -57,6 +57,15 @@ def test_columns_says_which_column_is_which_argument(session):
     assert [r.data for r in session.tools.echo.map(frame, columns={"q": "text"})] == ["x", "y"]
 
 
+def test_what_another_tool_answered_is_rows(session, tools):
+    planets = session.tools.table(limit=2)
+    names = session.tools.echo.map(planets, columns={"name": "text"})
+    assert [result.data for result in names] == ["Mercury", "Venus"]
+    assert names.to_frame().columns.tolist() == ["name", "radius_km", "moons", "result", "error"]
+    with pytest.raises(ToolError, match="rows, not int"):
+        session.tools.echo.map(session.tools.add(a=1, b=2))
+
+
 def test_columns_the_wrong_way_round_are_explained(session, tools):
     frame = pd.DataFrame({"q": ["x"]})
     with pytest.raises(ToolArgumentError) as caught:

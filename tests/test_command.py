@@ -261,3 +261,39 @@ class TestHelp:
     def test_an_unknown_topic_is_refused(self):
         with pytest.raises(CommandError):
             parse("help nonsense")
+
+
+def test_another_variable_without_its_option_is_shown_with_it():
+    with pytest.raises(CommandError) as caught:
+        parse("connect notes as mine")
+    assert "%mcp connect notes --as mine" in caught.value.hint
+
+
+@pytest.mark.parametrize("line", ["connect notes --as print", "call notes look --out list"])
+def test_a_name_of_pythons_own_is_not_taken_away(line):
+    with pytest.raises(CommandError, match=r"Python's own; '(print|list)_' would do"):
+        parse(line)
+
+
+def test_renaming_is_not_mistaken_for_removing():
+    with pytest.raises(CommandError) as caught:
+        parse("rename a b")
+    assert "remove" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", ["text=hello world", '{"text": 1}', "1"])
+def test_a_loose_word_of_a_call_tells_of_quotes_and_of_the_cell(words):
+    with pytest.raises(CommandError) as caught:
+        parse(f"call notes echo {words}")
+    assert 'query="a b"' in caught.value.hint
+    assert "%%mcp call notes echo" in caught.value.hint
+
+
+def test_an_address_without_its_scheme_is_completed_in_the_hint():
+    with pytest.raises(ServerConfigError) as caught:
+        parse("add figma mcp.figma.com/mcp")
+    assert "Did you mean https://mcp.figma.com/mcp?" in caught.value.hint
+    for odd in ("localhost", "mcp.figma.com/mcp?token=sk-proj-abc123def456", "a b", "/mcp"):
+        with pytest.raises(ServerConfigError) as caught:
+            parse(f'add figma "{odd}"')
+        assert "Did you mean" not in caught.value.hint

@@ -6,7 +6,9 @@ import datetime
 import inspect
 import json
 import pathlib
+from decimal import Decimal
 
+import pandas as pd
 import pytest
 
 from mcp_notebook.errors import ToolArgumentError
@@ -237,3 +239,34 @@ def test_listed_values_are_offered(search):
         "true",
         "false",
     ]
+
+
+def test_a_value_is_sent_as_its_schema_writes_it():
+    takes = Parameters(
+        "take",
+        {
+            "type": "object",
+            "properties": {
+                "price": {"anyOf": [{"type": "number"}, {"type": "string"}]},
+                "wait": {"anyOf": [{"type": "string", "format": "duration"}, {"type": "null"}]},
+                "file": {"type": "string", "contentEncoding": "base64"},
+                "rows": {"type": "array", "items": {"type": "object"}},
+            },
+        },
+    )
+    frame = pd.DataFrame({"a": [1]})
+    wait = datetime.timedelta(minutes=1)
+    sent = takes.bind((), {"price": Decimal("1.10"), "wait": wait, "file": b"a", "rows": frame})
+    assert sent == {"price": "1.10", "wait": "PT60S", "file": "YQ==", "rows": [{"a": 1}]}
+
+
+def test_a_dict_in_place_of_named_arguments_is_explained(search):
+    with pytest.raises(ToolArgumentError, match=r"search\(\*\*arguments\)"):
+        search.bind([{"query": "x", "from": "y"}])
+    takes_objects = Parameters("save", {"properties": {"point": {"type": "object"}}})
+    assert takes_objects.bind([{"x": 1}]) == {"point": {"x": 1}}
+
+
+def test_a_missing_value_is_called_so(search):
+    with pytest.raises(ToolArgumentError, match="it is missing \\(NaN\\) and must be str"):
+        search.bind((), {"query": float("nan"), "from": "x"})

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import enum
 import json
 import pathlib
 import uuid
+from typing import NamedTuple
 
+import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
+from mcp_types import CallToolResult
+from PIL import Image
+from pydantic import BaseModel, RootModel, SecretStr
 
-from mcp_notebook.schema.values import NotJSONError, to_json
+from mcp_notebook.results.tool_result import ToolResult
+from mcp_notebook.schema.values import NotJSONError, meant, to_json
 
 
 class Colour(enum.StrEnum):
     RED = "red"
+
+
+@dataclasses.dataclass
+class Spot:
+    x: float
+    when: datetime.date | None = None
+
+
+class Place(BaseModel):
+    name: str
+    spot: Spot
+
+
+class Pair(NamedTuple):
+    x: int
+    y: int
+
+
+class Columns:
+    """A DataFrame of polars, as far as it matters here."""
+
+    columns = ("a",)
+
+    def to_dict(self) -> dict[str, list[int]]:
+        return {"a": [1, 2]}
+
+    def to_dicts(self) -> list[dict[str, int]]:
+        return [{"a": 1}, {"a": 2}]
+
+
+def answered(value):
+    return ToolResult(CallToolResult(content=[], structured_content=value), tool="t", server="s")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +89,11 @@ class Colour(enum.StrEnum):
         (pd.Index(["a", "b"]), ["a", "b"]),
         ({"k": 1}.keys(), ["k"]),
         ({"k": 1}.values(), [1]),
+        (Spot(1, datetime.date(2024, 2, 29)), {"x": 1, "when": "2024-02-29"}),
+        ([Place(name="here", spot=Spot(2))], [{"name": "here", "spot": {"x": 2, "when": None}}]),
+        (RootModel[list[int]]([1, 2]), [1, 2]),
+        (answered({"id": 5}), {"id": 5}),
+        ([answered([1, 2])], [[1, 2]]),
     ],
 )
 def test_a_value_of_a_notebook_becomes_plain_json(value, expected):
@@ -73,6 +117,11 @@ def test_a_value_of_a_notebook_becomes_plain_json(value, expected):
         {True: 1},
         pd.DataFrame({"a": [1]}),
         (item for item in ()),
+        datetime.timedelta(hours=1),
+        decimal.Decimal("123456789.0123456789"),
+        answered(None),
+        Spot,
+        RootModel[SecretStr](SecretStr("hush")),
     ],
 )
 def test_what_has_no_place_in_json_is_refused_without_its_value(value):
@@ -91,3 +140,55 @@ def test_a_cycle_is_refused():
 def test_a_data_frame_is_told_how_it_is_sent():
     with pytest.raises(NotJSONError, match=r"\.map\(\)"):
         to_json(pd.DataFrame({"a": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (map(str, [1]), "list"),
+        (Image.new("RGB", (1, 1)), "base64"),
+        (matplotlib.figure.Figure(), "base64"),
+        (pd.DataFrame({"a": [1]}), ".to_dict('records')"),
+        (Columns(), ".to_dicts()"),
+        (decimal.Decimal("0.1234567890123456789"), "as text"),
+        (pd.Timedelta("1h"), "duration"),
+    ],
+)
+def test_what_is_refused_tells_what_to_send_instead(value, told):
+    with pytest.raises(NotJSONError) as caught:
+        to_json(value)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "types", "written", "expected"),
+    [
+        (decimal.Decimal("1.10"), ("number", "string"), "", "1.10"),
+        (decimal.Decimal("1.10"), ("string",), "decimal", "1.10"),
+        (datetime.timedelta(hours=1, microseconds=500_000), ("string",), "duration", "PT3600.5S"),
+        (pd.Timedelta("-90s"), ("string",), "duration", "-PT90S"),
+        (b"\xff\x00", ("string",), "base64", "/wA="),
+        (bytearray(b"a"), ("string", "null"), "byte", "YQ=="),
+        (pd.DataFrame({"a": [1, 2]}), ("array",), "", [{"a": 1}, {"a": 2}]),
+        (Columns(), ("array", "null"), "", [{"a": 1}, {"a": 2}]),
+        (pd.Series({"x": 1, "y": 2}), ("object",), "", {"x": 1, "y": 2}),
+        (Pair(1, 2), ("object", "null"), "", {"x": 1, "y": 2}),
+    ],
+)
+def test_the_schema_tells_what_a_value_stands_for(value, types, written, expected):
+    assert meant(value, types, written) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "types", "written"),
+    [
+        (decimal.Decimal("1.10"), ("number",), ""),
+        (datetime.timedelta(1), ("string",), ""),
+        (b"a", ("string",), "binary"),
+        (pd.DataFrame({"a": [1]}), (), ""),
+        (pd.DataFrame({"a": [1]}), ("object",), ""),
+        (Pair(1, 2), ("array", "object"), ""),
+    ],
+)
+def test_where_the_schema_does_not_tell_nothing_is_guessed(value, types, written):
+    assert meant(value, types, written) is value

@@ -15,6 +15,8 @@ from typing import Any
 
 from mcp_notebook.errors import MCPNotebookError, ToolArgumentError, ToolError
 from mcp_notebook.redaction import printable
+from mcp_notebook.results import tables
+from mcp_notebook.results.likeness import ValueLike
 from mcp_notebook.schema.names import nearest
 from mcp_notebook.schema.signature import Parameters
 
@@ -22,7 +24,8 @@ CHUNK = 512
 """Rows of a table that are turned into objects at a time."""
 
 _FORMS = (
-    "a DataFrame, a list of dicts, or the values of one argument: a list, a Series, a generator"
+    "a DataFrame, a tool's answer, a list of dicts, or the values of one argument: a list, a "
+    "Series, a generator"
 )
 
 
@@ -51,6 +54,8 @@ class Rows:
         self._iterator = self._open(given)
 
     def _open(self, given: Any) -> Iterator[Any]:
+        if isinstance(given, ValueLike):
+            return self._open_answer(given.data)
         if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
             found = (
                 "an async iterator" if isinstance(given, AsyncIterable) else type(given).__name__
@@ -69,6 +74,14 @@ class Rows:
         if hasattr(given, "to_batches"):  # Arrow
             return (row for batch in given.to_batches(CHUNK) for row in batch.to_pylist())
         raise ToolError(f"A {type(given).__name__} is not read here.", hint=f"Rows are {_FORMS}.")
+
+    def _open_answer(self, value: Any) -> Iterator[Any]:
+        """What another tool answered: its table, else its list."""
+        table = tables.table_of(value)
+        if table is None:
+            return self._open(value)
+        self.total, self.is_table = len(table.rows), True
+        return iter(table.rows)
 
     def take(self, limit: int, seconds: float, put: Callable[[Any], None]) -> None:
         """Reads the next rows: as many as there are, up to a number and for a time.

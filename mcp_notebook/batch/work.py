@@ -192,7 +192,9 @@ class Work:
             return
         if self._answers is not None:
             fresh = [row for row in rows if not row.known]
-            self._answers.put((r.arguments or {}, r.result.raw) for r in fresh if r.result)
+            self._answers.put(
+                (r.arguments or {}, r.result.raw) for r in fresh if r.result is not None
+            )
         if self.sink is not None:
             self.sink.write(
                 record_of(r.number, r.arguments, r.result, r.error.message if r.error else None)

@@ -229,6 +229,11 @@ def parse(line: str, cell: str | None = None) -> Command:
         return Help(verb.name)
     if len(words) == 2 and verb.name == "add" and not cell and "://" in words[1].text:
         raise _nameless(verb, words[1].text)
+    if verb.name == "connect" and len(words) == 4 and words[2].text == "as":
+        given = f"%mcp connect {grammar.shown(words[1].text)} --as {grammar.shown(words[3].text)}"
+        raise CommandError(
+            "The other variable is an option.", hint=f"Write {given.replace(chr(39), '')}"
+        )
     _check_belonging(verb, before_program)
     return _MAKERS[verb.name](grammar.read(verb, words[1:], cell))
 
@@ -287,9 +292,11 @@ def _connect(reading: Reading) -> Connect:
             reading, "The name makes no Python variable; choose one with --as."
         )
     # A server called "filter" or "input" must not take away Python's own.
-    if hasattr(builtins, variable) or variable in {"In", "Out", "exit", "quit", "get_ipython"}:
-        variable += "_"
-    return Connect(name, variable)
+    return Connect(name, f"{variable}_" if _is_pythons(variable) else variable)
+
+
+def _is_pythons(variable: str) -> bool:
+    return hasattr(builtins, variable) or variable in {"In", "Out", "get_ipython"}
 
 
 def _variable(reading: Reading, option: str, text: str) -> str:
@@ -297,6 +304,10 @@ def _variable(reading: Reading, option: str, text: str) -> str:
         better = identifier(text) if not rules.looks_secret("", text) else None
         guess = f"; {better!r} would do" if better else ""
         raise grammar.usage_error(reading, f"{option} needs a Python variable's name{guess}.")
+    if _is_pythons(text):
+        raise grammar.usage_error(
+            reading, f"{text!r} is a name of Python's own; {f'{text}_'!r} would do."
+        )
     return text
 
 
@@ -306,8 +317,10 @@ def _call(reading: Reading) -> Call:
     for text in rest:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise grammar.usage_error(
-                reading, f"An argument is written key=value, not {grammar.shown(text)}."
+            raise CommandError(
+                f"An argument is written key=value, not {grammar.shown(text)}.",
+                hint='Text with spaces goes into quotes, query="a b"; JSON into the cell of '
+                f"%%mcp call {grammar.shown(name)} {grammar.shown(tool)}".replace("'", ""),
             )
         pairs.append((key, value))
     out = reading.one("--out")

@@ -281,6 +281,11 @@ def find_verb(name: str, verbs: Sequence[Verb]) -> Verb:
     for verb in verbs:
         if verb.name == name:
             return verb
+    if name.lower() in {"rename", "mv", "move"}:
+        # The nearest word is `remove`, which signs out: nothing to suggest to a typing person.
+        raise CommandError(
+            "A server is not renamed.", hint="Add it under its new name: %mcp add NAME URL"
+        )
     meant = _SYNONYMS.get(name.lower())
     guess = f"; did you mean {meant!r}?" if meant else nearest(name, (verb.name for verb in verbs))
     raise CommandError(

@@ -84,6 +84,7 @@ _AUTHORIZE_OURS = frozenset(
         "state",
     }
 )
+_SCHEMELESS = re.compile(r"(?i)(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d{1,5})?(?:/[a-z0-9._/-]*)?")
 _BATCH_UNSAFE = re.compile(r'[&|<>^%"!\r\n]')
 
 _FROM_A_VARIABLE = "Put it into an environment variable and write ${NAME} in its place."
@@ -121,8 +122,8 @@ def check_name(name: str) -> None:
         what = "This name" if looks_secret("", name) else f"The name {printable(name, 40)!r}"
         raise ServerConfigError(
             f"{what} cannot be a server's name.",
-            hint="A name has 1 to 64 letters, digits, '-', '_' or '.', and begins with a letter, "
-            "a digit or '_'.",
+            hint="A name has 1 to 64 letters (a to z), digits, '-', '_' or '.', and begins with "
+            "a letter, a digit or '_'.",
         )
 
 
@@ -171,10 +172,12 @@ def check_server_url(url: str, *, insecure: bool = False) -> None:
 
 
 def _parse(url: str) -> SplitResult:
+    bare = _SCHEMELESS.fullmatch(url) and not looks_secret("", url)
+    meant = f"https://{url}" if bare else "https://mcp.example.com/mcp"
     wrong = ServerConfigError(
         "This is not a web address.",
-        hint="One looks like https://mcp.example.com/mcp. For a program on this machine: "
-        "%mcp add NAME -- COMMAND ARGS",
+        hint=f"{'Did you mean' if bare else 'One looks like'} {meant}{'?' if bare else '.'} "
+        "For a program on this machine: %mcp add NAME -- COMMAND ARGS",
     )
     if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\<>\"]", url):
         raise wrong

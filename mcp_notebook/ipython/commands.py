@@ -221,9 +221,17 @@ class Commands:
 
     def _connect(self, name: str, variable: str, account: str | None) -> Session:
         session = self.workspace.connect(name, account=account)
+        if account is None:
+            variable = self._free(variable)
         self._shell.user_ns[variable] = session
         self.front_end.opened(session, variable)
         return session
+
+    def _free(self, variable: str) -> str:
+        """Returns a variable that holds nothing of the person's: a server may be called "time"."""
+        while not isinstance(self._shell.user_ns.get(variable), Session | None):
+            variable += "_"
+        return variable
 
     def _shown(self, session: Session) -> Session:
         self.front_end.opened(session, self.front_end.variables.get(session.name, session.name))
@@ -256,12 +264,24 @@ class Commands:
         session = self._session(wanted.name).wait()
         tool = session.tools[wanted.tool]
         parameters = Parameters.of(tool.name, tool.input_schema)
+        self._check_filled_in(wanted)
         given: Mapping[str, Any] = {**(wanted.body or {}), **parameters.from_text(wanted.pairs)}
         result = tool(**given)
         if wanted.out is None:
             return result
         self._shell.user_ns[wanted.out] = result
         return None
+
+    def _check_filled_in(self, wanted: command.Call) -> None:
+        """Refuses ``$name`` and ``{name}``, which other magics replace by the variable's value."""
+        session = self.front_end.variables.get(wanted.name, wanted.name)
+        for key, text in wanted.pairs:
+            name = text.removeprefix("$").removeprefix("{").removesuffix("}")
+            if text in {f"${name}", f"{{{name}}}"} and name in self._shell.user_ns:
+                raise CommandError(
+                    f"{text} is not filled in here: {key} would be sent as it is written.",
+                    hint=f"Call the tool in Python: {session}.tools[{wanted.tool!r}]({key}={name})",
+                )
 
     # -- the demo -----------------------------------------------------------------------------
 

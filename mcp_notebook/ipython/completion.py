@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mcp_notebook.schema.signature import Parameters
 
 IDENTIFIER = "mcp_notebook"
+_SESSION = ("mcp_notebook.session.session", "Session")
 
 
 class _Known:
@@ -81,13 +82,25 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
         return {"completions": completions, "suppress": True}
 
     unregister(shell)
+    _looked_into().add(_SESSION)
     shell.Completer.custom_matchers += [match, values.matcher(shell)]
 
 
 def unregister(shell: Any) -> None:
     """Takes the matchers away."""
+    _looked_into().discard(_SESSION)
     shell.Completer.custom_matchers[:] = [
         matcher
         for matcher in shell.Completer.custom_matchers
         if getattr(matcher, "matcher_identifier", None) not in {IDENTIFIER, values.IDENTIFIER}
     ]
+
+
+def _looked_into() -> set[tuple[str, ...]]:
+    """Returns the classes IPython looks into for Tab although they have a `__getattr__`.
+
+    A session's only raises; without this, Tab in ``session.tools["…`` would offer nothing.
+    """
+    from IPython.core.guarded_eval import EVALUATION_POLICIES
+
+    return getattr(EVALUATION_POLICIES["limited"], "allowed_getattr_external", set())

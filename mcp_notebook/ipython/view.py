@@ -112,7 +112,9 @@ def view_of(session: Session, *, variable: str = "", notice: str = "") -> View:
             lines=(again,),
             over=True,
         )
-    return View(mood="busy", name=session.name, place=place, headline="Connecting …")
+    held = f" as {variable}" if variable not in {"", session.name} else ""
+    headline = f"Connecting{held} …"
+    return View(mood="busy", name=session.name, place=place, headline=headline)
 
 
 def _signing_in(name: str, place: str, standing: Standing) -> View:

@@ -17,6 +17,7 @@ from mcp_notebook.errors import ToolFailedError
 from mcp_notebook.redaction import clean_lines, printable, redact
 from mcp_notebook.results import arrow, html, rendering, tables
 from mcp_notebook.results.blocks import Shown, json_value, show_blocks, show_text, show_value
+from mcp_notebook.results.likeness import ValueLike
 from mcp_notebook.results.pictures import (
     Picture,
     Sound,
@@ -44,8 +45,8 @@ _MAX_REASON = 2_000
 _MAX_REASON_LINES = 30
 
 
-class ToolResult:
-    """What a tool answered.
+class ToolResult(ValueLike):
+    """What a tool answered. It is read like its value: ``result["key"]``, ``for row in result``.
 
     Attributes:
         raw: The protocol's own object, a `mcp_types.CallToolResult`.
@@ -163,6 +164,10 @@ class ToolResult:
     def __repr__(self) -> str:
         return f"<ToolResult of {self._source}: {self._summary()}>"
 
+    def __str__(self) -> str:
+        """The answer as a cell of a terminal shows it: harmless, and cut where it is huge."""
+        return repr(self) if self._show == "summary" else _plain(list(self._parts()))
+
     def _repr_mimebundle_(
         self,
         include: Any = None,  # noqa: ARG002 (IPython gives both)
@@ -171,7 +176,7 @@ class ToolResult:
         if self._show == "summary":
             return {"text/plain": repr(self)}
         parts = list(self._parts())
-        body = "\n".join(part.plain for part in parts) or "(an empty answer)"
+        body = _plain(parts)
         between = "\n" if "\n" in body else " "
         shown = [part.markup for part in parts] or [html.remark("an empty answer")]
         return {
@@ -294,6 +299,10 @@ def failure(result: ToolResult, *, hint: str = "") -> ToolFailedError:
         tool=result.tool,
         result=result,
     )
+
+
+def _plain(parts: list[Shown]) -> str:
+    return "\n".join(part.plain for part in parts) or "(an empty answer)"
 
 
 def _value(texts: list[str]) -> Any:

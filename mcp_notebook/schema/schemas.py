@@ -43,11 +43,13 @@ class Shape:
         types: JSON type names in the schema's order; empty where anything fits.
         choices: All values that fit, or ``None`` where they are not listed.
         items: The shape of an array's items, where it is known.
+        written: How a text is written (``format``, ``contentEncoding``), or ``""``.
     """
 
     types: tuple[str, ...] = ()
     choices: tuple[Any, ...] | None = None
     items: Shape | None = None
+    written: str = ""
 
     @property
     def allows_null(self) -> bool:
@@ -284,7 +286,8 @@ def _own_shape(schema: dict[str, Any]) -> Shape:
         choices = tuple(schema["enum"])
     else:
         choices = (None,) if types == ("null",) else None
-    return Shape(types or _types_of(choices or ()), choices)
+    said = next(iter(_strings([schema.get("contentEncoding"), schema.get("format")])), "")
+    return Shape(types or _types_of(choices or ()), choices, written=said)
 
 
 def _types_of(values: Iterable[Any]) -> tuple[str, ...]:
@@ -301,7 +304,13 @@ def _either(parts: list[Shape]) -> Shape:
         choices = None if choices is None or part.choices is None else [*choices, *part.choices]
     items = [part.items for part in parts if "array" in part.types]
     known = items[0] if len(items) == 1 else None
-    return Shape(tuple(dict.fromkeys(types)), None if choices is None else tuple(choices), known)
+    written = {part.written for part in parts if "string" in part.types}
+    return Shape(
+        tuple(dict.fromkeys(types)),
+        None if choices is None else tuple(choices),
+        known,
+        written.pop() if len(written) == 1 else "",
+    )
 
 
 def _both(one: Shape, other: Shape) -> Shape:
@@ -315,7 +324,7 @@ def _both(one: Shape, other: Shape) -> Shape:
     choices = one.choices if one.choices is not None else other.choices
     if one.choices is not None and other.choices is not None:
         choices = tuple(choice for choice in one.choices if choice in other.choices) or None
-    return Shape(types, choices, one.items or other.items)
+    return Shape(types, choices, one.items or other.items, one.written or other.written)
 
 
 def _can_be_literal(choices: tuple[Any, ...]) -> bool:

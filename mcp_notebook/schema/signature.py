@@ -19,7 +19,7 @@ from mcp_notebook.errors import ToolArgumentError
 from mcp_notebook.redaction import clean_lines, printable
 from mcp_notebook.schema.names import identifier, identifiers, nearest
 from mcp_notebook.schema.schemas import MisfitError, Properties, SchemaReader, Shape, json_type
-from mcp_notebook.schema.values import NotJSONError, to_json
+from mcp_notebook.schema.values import NotJSONError, meant, to_json
 
 _POSITIONAL = 3  # beyond three, a call by position cannot be read
 _DESCRIPTION_LENGTH = 6_000
@@ -139,11 +139,21 @@ class Parameters:
         return {name: self._value_of(name, given) for name, given in texts.items()}
 
     def _by_position(self, args: Sequence[Any]) -> dict[str, Any]:
+        if len(args) == 1 and isinstance(args[0], dict) and not self._takes_object_first():
+            raise self._error(
+                f"takes its arguments one by one, not in a dict: {self._tool}(**arguments)"
+            )
         if len(args) > len(self._positional):
             count = len(self._positional)
             takes = f"at most {count} by position" if count else "its arguments by name only"
             raise self._error(f"takes {takes}, and got {len(args)}")
         return dict(zip(self._positional, args, strict=False))
+
+    def _takes_object_first(self) -> bool:
+        if not self._positional:
+            return False
+        types = self.all[self._positional[0]].shape.types
+        return not types or "object" in types
 
     def _resolve(self, word: str) -> str:
         if word in self._by_identifier:
@@ -159,12 +169,12 @@ class Parameters:
         sent: dict[str, Any] = {}
         for name, value in given.items():
             parameter = self.all.get(name)
-            plain = self._to_json(name, value)
+            plain = self._to_json(name, value, parameter)
             if parameter is None:
                 sent[name] = plain
             elif plain is not None or parameter.required or parameter.shape.allows_null:
                 # Otherwise None means "left out": many servers refuse an explicit null.
-                sent[name] = self._fit(parameter, plain)
+                sent[name] = self._fit(parameter, plain, value)
         missing = []
         for name, parameter in self.all.items():
             if not parameter.required or name in sent:
@@ -178,18 +188,24 @@ class Parameters:
             raise self._error(f"needs {' and '.join(_shown(name) for name in missing)}")
         return sent
 
-    def _to_json(self, name: str, value: Any) -> Any:
+    def _to_json(self, name: str, value: Any, parameter: Parameter | None) -> Any:
         try:
+            if parameter is not None and not isinstance(value, str | int | float | None):
+                value = meant(value, parameter.shape.types, parameter.shape.written)
             return to_json(value)
         except NotJSONError as error:
             raise self._error(f"cannot send {_shown(name)}: it {error}") from None
 
-    def _fit(self, parameter: Parameter, value: Any) -> Any:
+    def _fit(self, parameter: Parameter, plain: Any, given: Any) -> Any:
         try:
-            return parameter.shape.fit(value)
+            return parameter.shape.fit(plain)
         except MisfitError as misfit:
             shown = _shown(parameter.identifier or parameter.name)
-            raise self._error(f"cannot take {shown}: it {printable(str(misfit), 700)}") from None
+            said = printable(str(misfit), 700)
+            it = "its" if said.startswith("item ") else "it"
+            if plain is None and given is not None:
+                it = "it is missing (NaN) and"
+            raise self._error(f"cannot take {shown}: {it} {said}") from None
 
     def _value_of(self, name: str, texts: list[str]) -> Any:
         parameter = self.all.get(name)
@@ -200,7 +216,7 @@ class Parameters:
             value = [_read(text, shape.items or Shape()) for text in texts]
         else:
             raise self._error(f"got {_shown(name)} twice")
-        return self._fit(parameter, value) if parameter else value
+        return self._fit(parameter, value, value) if parameter else value
 
     def _error(self, what: str) -> ToolArgumentError:
         hint = f"It is called as {printable(f'{self._tool}{self.signature}', 400)}"

@@ -7,6 +7,7 @@ It keeps no state of its own; the `Connection` on the background loop does, and 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -18,7 +19,9 @@ from mcp_notebook.background import background
 from mcp_notebook.batch.pacing import Throttle
 from mcp_notebook.client.connection import Connection
 from mcp_notebook.client.status import Status
-from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError
+from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError, UnknownNameError
+from mcp_notebook.redaction import printable
+from mcp_notebook.schema.names import nearest
 from mcp_notebook.session.drift import Change, Drift
 from mcp_notebook.session.prompts import Prompts
 from mcp_notebook.session.resources import Resources
@@ -34,6 +37,17 @@ if TYPE_CHECKING:
     from mcp_notebook.batch.batch import Batch
 
 T = TypeVar("T")
+
+_OF_CLIENTS = {
+    "call_tool": ".tools.NAME(argument=…)",
+    "list_tools": ".tools",
+    "list_resources": ".resources",
+    "read_resource": ".resources.read(ADDRESS)",
+    "list_prompts": ".prompts",
+    "get_prompt": ".prompts.NAME(argument=…)",
+    "close": ".disconnect()",
+}
+"""What people type who know the protocol's own clients."""
 
 
 class Session:
@@ -236,7 +250,34 @@ class Session:
         with contextlib.suppress(TimeoutError):
             self.disconnect()
 
+    async def __aenter__(self) -> Self:
+        await self
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        closing = asyncio.wrap_future(background().submit(self.connection.close()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing, 5)
+
     # -- being shown --------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        # Looked up on a half-made copy, or by IPython, copy and pickle on everything they see.
+        if name.startswith("_") or "tools" not in vars(self):
+            raise AttributeError(name)
+        guess = nearest(name, [*dir(self), "resources", "prompts"])
+        if name in dir(self.tools) or name in self.tools:
+            hint = f"It is one of its tools: .tools.{name}"
+        elif name in _OF_CLIENTS:
+            hint = f"Here: {_OF_CLIENTS[name]}"
+        else:
+            hint = f"Did you mean .{guess}?" if guess else "The server's tools are in .tools"
+        raise UnknownNameError(f"A session has no {printable(name, 60)!r}.", hint=hint)
 
     def __dir__(self) -> list[str]:
         # What a person uses, for Tab; the rest is between the rooms of this package.

@@ -105,3 +105,23 @@ def test_a_prompt_is_explained_by_its_signature_and_description(nb, expression):
 
 def test_the_magic_explains_itself(nb):
     assert "%mcp demo" in nb.inspect("%mcp")
+
+
+def test_a_variable_is_not_filled_in_and_not_sent_as_it_is_written(nb):
+    nb.run("word = 'hello'")
+    for written in ("$word", "{word}"):
+        refused = nb.run(f"%mcp call notes echo text={written}")
+        assert "notes.tools['echo'](text=word)" in refused.error
+    assert "$unheard" in nb.run("%mcp call notes echo text=$unheard").text
+
+
+def test_a_session_takes_no_variable_of_the_persons(nb):
+    nb.run("import time")
+    address = nb.value("notes.url")
+    nb.run(f"%mcp add time {address}")
+    assert not nb.run("%mcp connect time").error
+    assert nb.value("time.sleep(0) or time_.tools.add(a=1, b=2).data") == 3
+    assert "as time_" in nb.run("time_.disconnect()\n%mcp connect time").text
+    nb.run("del time\n%mcp connect time")
+    assert nb.value("time.tools.add(a=1, b=2).data") == 3
+    nb.run("%mcp remove time")
