@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mcp_notebook.ipython.page import Page, sentences, table, typed
+from mcp_notebook.ipython.page import Page, sections, sentences, table, typed
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ from mcp_notebook.ipython.page import Page, sentences, table, typed
         ("%mcp remove it and add it again.", ["%mcp remove"]),
         ("Try demo.tools.table(), or demo.tools", ["demo.tools.table()", "demo.tools"]),
         ("Try demo.tools.add(a=…, b=…), or demo.tools", ["demo.tools.add(a=…, b=…)", "demo.tools"]),
+        ("Then: %mcp add a --client-id ID (without it where there is none).",
+         ["%mcp add a --client-id ID"]),
         ("Is it running, and the address right?", []),
     ],
 )  # fmt: skip
@@ -37,12 +39,24 @@ def test_a_sentence_of_a_stranger_stays_text():
     assert "<b>" not in typed("Start: %mcp connect <b>x</b>, <b>y</b>")
 
 
-def test_sentences_read_the_same_as_text_and_a_block_keeps_its_spaces():
-    page = sentences(["One.", "  runs   a\n  in     b"])
-    assert repr(page) == "One.\n  runs   a\n  in     b"
+def test_sentences_read_the_same_as_text_and_a_block_has_labels_and_values():
+    page = sentences(["One.", "  runs      a  'b c'\n  careful:  it is a shell"])
+    assert repr(page) == "One.\n  runs      a  'b c'\n  careful:  it is a shell"
     shown = page._repr_mimebundle_()
     assert shown["text/plain"] == repr(page)
-    assert "<pre>  runs   a\n  in     b</pre>" in shown["text/html"]
+    assert ">runs</span> <code>a  &#x27;b c&#x27;</code>" in shown["text/html"]
+    assert (
+        '<span class="mcpnb-bad">careful:</span> <span>it is a shell</span>' in shown["text/html"]
+    )
+
+
+def test_a_line_above_indented_ones_is_their_heading():
+    page = sections("/a/file.json:\nnotes\n  contacts  https://<b>/\n  cannot be taken: so  it is")
+    assert repr(page).startswith("/a/file.json:\nnotes\n  contacts")
+    shown = page._repr_mimebundle_()["text/html"]
+    assert re.findall("<b>(.*?)</b>", shown) == ["notes"]
+    assert "<code>https://&lt;b&gt;/</code>" in shown
+    assert ">cannot be taken: so  it is</div>" in shown
 
 
 def test_a_table_has_its_note_below():

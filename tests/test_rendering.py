@@ -26,7 +26,9 @@ TAGS = re.compile(
     "div|style|span|pre|code|table|caption|thead|tbody|tr|th|td|details|summary|figure|img|"
     "figcaption|audio|a|h1|p|strong|em|s|hr|br|ul|li|ol|blockquote"
 )
-ATTRIBUTES = re.compile("class|open|href|title|target|rel|alt|src|controls|preload|aria-label")
+ATTRIBUTES = re.compile(
+    "class|open|href|title|target|rel|alt|src|scope|controls|preload|aria-label"
+)
 
 
 class Checker(HTMLParser):
@@ -87,7 +89,8 @@ def test_no_markup_or_control_of_a_server_gets_through_in_any_place(text):
 
 def test_the_output_is_closed_to_mathematics_and_scripts():
     shown = html.output(html.value("x"), source="notes")
-    assert shown.startswith('<div class="mcpnb mathjax_ignore">')
+    assert shown.startswith('<div class="mcpnb mcpnb-said mathjax_ignore">')
+    assert html.output(html.value("x")).startswith('<div class="mcpnb mathjax_ignore">')
     assert "<script" not in shown
     assert "url(" not in html.STYLE
     assert "@import" not in html.STYLE

@@ -86,9 +86,11 @@ def test_stop_ends_the_wait_and_cancels_the_work(loop):
     waiting = threading.Event()
     interrupt_when(waiting)
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        Wait(work(), look=waiting.set, on=loop).result()
+    with pytest.raises(KeyboardInterrupt) as stop:
+        Wait(work(), look=waiting.set, on=loop, what="notes · slow").result()
     assert time.monotonic() - began < 1
+    shown = stop.value._render_traceback_()  # what IPython shows of it
+    assert shown == ["KeyboardInterrupt: stopped while waiting for notes · slow"]
     assert work.ended.wait(5)
     assert work.cancelled
     assert signal.getsignal(signal.SIGINT) is before
@@ -290,6 +292,8 @@ def test_stop_ends_a_cell_within_a_second_and_the_call_on_the_server(kernel, how
         cell.wait(10)
         assert time.monotonic() - began < 2  # a second, and the noise of a busy machine
         assert "KeyboardInterrupt" in cell.error or "CancelledError" in cell.error
+        assert f"stopped while waiting for {name} · slow" in cell.error
+        assert "waiting.py" not in cell.error
         tools.wait_until(lambda: tools.cancelled == ["slow"])
         assert kernel.value(f"{name}.tools.add(a=2, b=3).data") == 5
         assert kernel.value(f"str({name}.status)") == "connected"

@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.25
 
 STYLE = """\
 .mcpnb-card{border:1px solid var(--jp-border-color2,#80808050);border-left:3px solid \
-var(--mcpnb-mood,#808080);border-radius:4px;padding:.7em 1em;max-width:46em;\
+var(--mcpnb-mood,#808080);border-radius:4px;padding:.7em 1em;margin:2px 0 4px;max-width:46em;\
 background:var(--jp-layout-color1,transparent)}
 .mcpnb-card-busy{--mcpnb-mood:var(--jp-border-color1,#a0a0a0)}
 .mcpnb-card-asking{--mcpnb-mood:var(--jp-brand-color1,#1976d2)}
@@ -38,19 +38,25 @@ background:var(--jp-layout-color1,transparent)}
 .mcpnb-face{line-height:1.5;font-size:var(--jp-ui-font-size1,13px);\
 color:var(--jp-ui-font-color1,inherit);white-space:normal;overflow-wrap:anywhere}
 .mcpnb-face b{font-weight:600}
-.mcpnb-face a.mcpnb-go{display:inline-block;padding:.3em 1.1em;margin:.55em 0 .1em;\
-border-radius:3px;background:var(--jp-brand-color1,#1976d2);color:#fff;text-decoration:none;\
-font-weight:600}
+.mcpnb-face a.mcpnb-go{display:inline-block;padding:0 1.2em;margin-right:.8em;\
+line-height:var(--jp-widgets-inline-height,28px);border-radius:2px;\
+background:var(--jp-brand-color1,#1976d2);color:var(--jp-ui-inverse-font-color0,#fff);\
+text-decoration:none;font-weight:600}
 .mcpnb-face a.mcpnb-go:hover{filter:brightness(1.08)}
 .mcpnb-face a.mcpnb-go:focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2);\
 outline-offset:2px}
-.mcpnb-dim{color:var(--jp-ui-font-color2,#808080)}
+.mcpnb-dim{color:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 68%,transparent))}
 .mcpnb-face code,.mcpnb-code{font-family:var(--jp-code-font-family,ui-monospace,monospace);\
 font-size:.95em}
-.mcpnb-code{font-size:1.5em;letter-spacing:.12em}
+.mcpnb-code{font-size:1.5em;letter-spacing:.12em;user-select:all}
+.mcpnb-left{margin-right:.4em}
 .mcpnb-scope{display:inline-block;border:1px solid var(--jp-border-color2,#80808050);\
 border-radius:9px;padding:0 .6em;margin:0 .3em .2em 0;font-size:.92em}
 .mcpnb-new{border-color:var(--jp-brand-color1,#1976d2)}
+.mcpnb-wrong{color:var(--jp-error-color1,#d32f2f);margin-top:.5em}
+.mcpnb-card select{background-image:url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/\
+svg' viewBox='0 0 18 18'%3E%3Cpath d='M5 7l4 4 4-4' fill='none' stroke='%23808080' \
+stroke-width='1.5'/%3E%3C/svg%3E") !important}
 """
 
 
@@ -74,12 +80,12 @@ class Card(ipywidgets.VBox):
         self._complaint = ""
         self._following: asyncio.Task[None] | None = None
         self._registering: asyncio.Task[None] | None = None
-        self._face = _Face(layout={"margin": "0"})
+        self._face, self._link, self._wrong = (_Face(layout={"margin": "0"}) for _ in range(3))
         self._paste = ipywidgets.Text(
             placeholder="Browser elsewhere? Paste the address it ended on",
             tooltip="The address of the page that the browser ended on",
             continuous_update=False,
-            layout={"width": "25em", "margin": "0"},
+            layout={"flex": "1 1 20em", "max_width": "25em", "margin": "0"},
         )
         self._paste.observe(self._pasted, "value")
         self._cancel = self._button("Cancel", "End this sign-in", self._cancel_sign_in)
@@ -98,7 +104,7 @@ class Card(ipywidgets.VBox):
                 "display": "none",
             },
         )
-        super().__init__([self._face, self._row])
+        super().__init__([self._face, self._row, self._wrong])
         self.add_class("mcpnb-card")
 
     def __repr__(self) -> str:
@@ -122,16 +128,18 @@ class Card(ipywidgets.VBox):
                     await self._session.connection.changed()
 
     def _paint(self, view: View) -> None:
-        if view == self._last and self._face.complaint == self._complaint:
-            return
         if self._last is not None and view.mood != self._last.mood:
             self._complaint = ""
-            self.remove_class(f"mcpnb-card-{self._last.mood}")
-        if self._last is None or view.mood != self._last.mood:
-            self.add_class(f"mcpnb-card-{view.mood}")
-        self._last, self._face.complaint = view, self._complaint
-        self._face.value = _face(view, self._complaint)
+        self._wrong.value = _wrong(self._complaint)
+        if view == self._last:
+            return
+        self._last = view
+        # At once: without its mood for a moment, the card would flicker.
+        self._dom_classes = ("mcpnb-card", f"mcpnb-card-{view.mood}")
+        self._face.value, self._link.value = _face(view), _link(view)
         row: list[Any] = []
+        if view.url:
+            row += [self._link]
         if view.pastes:
             row += [self._paste]
         if view.mood in {"busy", "asking"}:
@@ -195,13 +203,11 @@ class Card(ipywidgets.VBox):
 
 
 class _Face(ipywidgets.HTML):
-    complaint = ""
-
     def __repr__(self) -> str:
-        return "<the card's text>"
+        return "<a part of the card>"
 
 
-def _face(view: View, complaint: str) -> str:
+def _face(view: View) -> str:
     parts = [
         tag("div", tag("b", view.name), " ", tag("span", view.place, class_="mcpnb-dim")),
         tag("div", view.headline),
@@ -211,25 +217,30 @@ def _face(view: View, complaint: str) -> str:
     parts += [tag("div", typed(line, view.name), class_="mcpnb-dim") for line in view.lines]
     if view.user_code:
         parts.append(tag("div", view.user_code, class_="mcpnb-code"))
-    if view.url:
-        parts.append(
-            tag(
-                "div",
-                tag(
-                    "a",
-                    "Open the page" if view.user_code else "Sign in",
-                    href=view.url,
-                    target="_blank",
-                    rel="noopener noreferrer",
-                    class_="mcpnb-go",
-                ),
-                tag("span", f"  {view.left}", class_="mcpnb-dim", style="margin-left:.8em"),
-            )
-        )
-    if complaint:
-        parts.append(tag("div", complaint, style="color:var(--jp-error-color1,#d32f2f)"))
     body = tag("div", *parts, class_="mcpnb-face", role="status")
     return f"<style>{STYLE}</style>{body}"
+
+
+def _link(view: View) -> str:
+    if not view.url:
+        return ""
+    link = tag(
+        "a",
+        "Open the page" if view.user_code else "Sign in",
+        href=view.url,
+        target="_blank",
+        rel="noopener noreferrer",
+        class_="mcpnb-go",
+    )
+    return tag(
+        "div", link, tag("span", view.left, class_="mcpnb-dim mcpnb-left"), class_="mcpnb-face"
+    )
+
+
+def _wrong(complaint: str) -> str:
+    if not complaint:
+        return ""
+    return tag("div", complaint, class_="mcpnb-face mcpnb-wrong", role="alert")
 
 
 def _scopes(view: View) -> Html:

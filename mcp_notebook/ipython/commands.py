@@ -16,7 +16,7 @@ from mcp_notebook.config import catalog, importing, trust
 from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import CommandError, ServerConfigError
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
-from mcp_notebook.ipython.page import Page, sentences, table, typed
+from mcp_notebook.ipython.page import Page, columns, sections, sentences, table, typed
 from mcp_notebook.ipython.view import place_of
 from mcp_notebook.results import html
 from mcp_notebook.results.html import Html, join, tag
@@ -88,7 +88,7 @@ class Commands:
             case command.Demo(stop):
                 return self._stop_demo() if stop else self._demo()
             case command.Help(topic):
-                return Page(command.help_text(topic))
+                return columns(command.help_text(topic))
 
     # -- servers ------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class Commands:
         if not found:
             return sentences([f"No servers were found in {wanted.source}."])
         if not wanted.names and not wanted.everything:
-            return Page(
+            return sections(
                 f"{importing.preview(found)}\n\nNothing was taken or started. Take some with: "
                 f"%mcp import {wanted.source} NAME …, all with --all"
             )
@@ -212,7 +212,7 @@ class Commands:
                 hint=f"See what it says when it starts: %mcp connect {name}",
             )
         report = Wait(examine(server, credentials)).result()
-        rows = [_step(step, name) for step in report.steps]
+        rows = [_step(step, name, told=report.fix) for step in report.steps]
         grid = html.table(["", "step", "asked", "found"], rows, caption=report.verdict)
         advice = tag("div", "→ ", typed(report.fix, name)) if report.fix else Html()
         return Page(report.text, join([grid, advice]))
@@ -314,15 +314,15 @@ def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
     return sentences(lines)
 
 
-def _step(step: Step, name: str) -> list[Html]:
-    """Returns one step of the doctor as a row."""
+def _step(step: Step, name: str, *, told: str) -> list[Html]:
+    """Returns one step of the doctor as a row, without a fix that is told below the table."""
     asked = f"{step.method} {step.address}".strip()
     answer = f"→ {step.status}" if step.status else ""
+    rfc = step.rfc.replace(" ", "\N{NO-BREAK SPACE}")
+    found = (step.found, step.problem, "" if step.fix == told else step.fix)
     return [
         tag("span", "✗", class_="mcpnb-bad") if step.problem else tag("span", "✓"),
-        join([tag("div", step.what), tag("div", step.rfc, class_="mcpnb-quiet")]),
+        join([tag("div", step.what), tag("div", rfc, class_="mcpnb-quiet")]),
         join([tag("div", asked), tag("div", answer, class_="mcpnb-quiet")]),
-        join(
-            tag("div", typed(line, name)) for line in (step.found, step.problem, step.fix) if line
-        ),
+        join(tag("div", typed(line, name)) for line in found if line),
     ]

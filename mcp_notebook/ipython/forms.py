@@ -64,7 +64,7 @@ class Form(Page):
         super().__init__(asking)
         self._inputs = [_Input(item) for item in asking.question.fields]
         self._complaint = _Quiet(layout={"margin": "0"})
-        self._left = _Quiet(layout={"margin": "0 0 0 .8em"})
+        self._left = _Quiet(layout={"margin": "0 0 0 .4em"})
         go = "Done" if asking.question.url is not None else "Send"
         self._row = ipywidgets.HBox(
             [
@@ -72,7 +72,12 @@ class Form(Page):
                 self._button("Decline", asking.decline),
                 self._left,
             ],
-            layout={"flex_flow": "row wrap", "margin": "0", "align_items": "center"},
+            layout={
+                "flex_flow": "row wrap",
+                "grid_gap": ".4em",
+                "margin": ".5em 0 0",
+                "align_items": "center",
+            },
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -102,7 +107,7 @@ class Form(Page):
         button = ipywidgets.Button(
             description=label,
             button_style=style,
-            layout={"width": "auto", "margin": ".4em .4em 0 0"},
+            layout={"width": "auto", "margin": "0"},
         )
         button.on_click(lambda _: background().post(wish))
         return button
@@ -123,8 +128,7 @@ class Form(Page):
             self._complain(error.message)
 
     def _complain(self, text: str) -> None:
-        style = "color:var(--jp-error-color1,#d32f2f)"
-        self._complaint.value = _face(tag("div", text, style=style, role="alert"))
+        self._complaint.value = _face(tag("div", text, class_="mcpnb-wrong", role="alert"))
 
 
 class _Input:
@@ -249,7 +253,7 @@ def _message(question: Question) -> Html:
 
 
 def _careful(text: str) -> Html:
-    return tag("div", f"Careful: {text}", style="color:var(--jp-error-color1,#d32f2f)")
+    return tag("div", f"Careful: {text}", class_="mcpnb-wrong")
 
 
 def _outcome(asking: Asking) -> Html:

@@ -12,6 +12,8 @@ from mcp_notebook.results.html import Html
 
 _VERBS = "|".join(sorted((re.escape(verb.name) for verb in VERBS), key=len, reverse=True))
 _STORES = "keyring|file|memory"
+_PAIR = re.compile(r"  (?P<label>\S+(?: \S+)?)  +(?P<value>\S.*)")
+_CAREFUL = "careful:"
 
 
 class Page:
@@ -20,7 +22,7 @@ class Page:
     def __init__(self, text: str, markup: Html | None = None) -> None:
         self._text = text
         # Our own words are never so long that they should scroll inside the page.
-        self._markup = markup or html.tag("pre", text, style="max-height:none")
+        self._markup = markup or html.tag("pre", text, class_="mcpnb-own")
 
     def __repr__(self) -> str:
         return self._text
@@ -30,11 +32,40 @@ class Page:
 
 
 def sentences(lines: Sequence[str]) -> Page:
-    """Returns a page of one sentence a line; a block of several lines keeps its spaces."""
+    """Returns a page of one sentence a line; indented lines of a block are a label and a value."""
+    text = "\n".join(lines)
+    return Page(text, html.tag("div", *map(_line, text.split("\n"))))
+
+
+def sections(text: str) -> Page:
+    """Returns text as a page, in which a line above indented ones is their heading."""
+    lines = text.split("\n")
+    followed = [after.startswith("  ") for after in [*lines[1:], ""]]
     blocks = [
-        html.tag("pre", line) if "\n" in line else html.tag("div", typed(line)) for line in lines
+        html.tag("b", line) if heads and not line.startswith("  ") else _line(line)
+        for line, heads in zip(lines, followed, strict=True)
     ]
-    return Page("\n".join(lines), html.tag("div", *blocks))
+    return Page(text, html.tag("div", *(html.tag("div", block) for block in blocks)))
+
+
+def _line(line: str) -> Html:
+    """Returns a line: a sentence, or under one a label and its value, as `trust.launch` has it."""
+    if not line.startswith("  "):
+        return html.tag("div", typed(line))
+    pair = _PAIR.fullmatch(line)
+    if pair is None:
+        return html.tag("div", typed(line.strip()), class_="mcpnb-under")
+    label, value = pair["label"], pair["value"]
+    if label == _CAREFUL:
+        shown = html.tag("span", label, class_="mcpnb-bad"), " ", html.tag("span", value)
+    else:
+        shown = html.tag("span", label, class_="mcpnb-quiet"), " ", html.tag("code", value)
+    return html.tag("div", *shown, class_="mcpnb-pair")
+
+
+def columns(text: str) -> Page:
+    """Returns text in columns as a page: its lines stay whole, and scroll where they are long."""
+    return Page(text, html.tag("pre", text, class_="mcpnb-columns"))
 
 
 def table(headers: list[str], rows: list[list[str]], note: str) -> Page:
@@ -69,7 +100,7 @@ def typed(sentence: str, name: str = "") -> Html:
         part for part in (r"[A-Z]{2,}\b", r"--[\w-]+", _STORES, re.escape(name)) if part
     )
     code = (
-        r"((?<=: )%{1,2}mcp\b.*?(?=[.,;](?: |$)|$)"
+        r"((?<=: )%{1,2}mcp\b.*?(?=[.,;](?: |$)| \(|$)"
         rf"|%{{1,2}}mcp(?: (?:{_VERBS})(?= |[.,;:)]|$)(?: (?:{word})(?![\w-]))*)?"
         r"|(?<=^Try ).+?(?=, or )|(?<=, or )\S+$)"
     )

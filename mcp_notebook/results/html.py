@@ -31,30 +31,41 @@ _SHORT_CELL, _LONG_CELL = 20, 40
 _TAGS = re.compile(r"<[^>]*>")
 
 STYLE = """\
-.mcpnb{font-size:var(--jp-ui-font-size1,13px);line-height:1.5;color:var(--jp-ui-font-color1,inherit);\
-display:grid;grid-template-columns:minmax(0,1fr);gap:.5em}
+.mcpnb{--mcpnb-dim:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 68%,transparent));\
+font-size:var(--jp-ui-font-size1,13px);line-height:1.5;\
+color:var(--jp-ui-font-color1,inherit);display:grid;grid-template-columns:minmax(0,1fr);gap:.5em;\
+margin-top:var(--jp-code-padding,5px);padding-left:.6em}
+.mcpnb-said{padding-left:calc(.6em - 2px);border-left:2px solid var(--jp-border-color2,#80808040)}
 .mcpnb pre,.mcpnb code,.mcpnb-tree{font-family:var(--jp-code-font-family,ui-monospace,monospace);\
 font-size:var(--jp-code-font-size,13px)}
 .mcpnb.mcpnb.mcpnb pre{margin:0;padding:0;background:none;color:inherit;white-space:pre-wrap;\
 word-break:normal;overflow-wrap:anywhere;max-height:32em;overflow:auto}
+.mcpnb.mcpnb.mcpnb pre.mcpnb-own{max-height:none}
+.mcpnb.mcpnb.mcpnb pre.mcpnb-columns{max-height:none;white-space:pre;overflow-wrap:normal}
 .mcpnb.mcpnb.mcpnb code{background:none;padding:0;color:inherit}
 .mcpnb a{color:var(--jp-content-link-color,#3b82c4)}
-.mcpnb-from,.mcpnb-note,.mcpnb figcaption,.mcpnb-quiet{color:var(--jp-ui-font-color2,#808080)}
+.mcpnb-from,.mcpnb-note,.mcpnb figcaption,.mcpnb-quiet{color:var(--mcpnb-dim)}
 .mcpnb-from,.mcpnb-note,.mcpnb figcaption{font-size:.92em}
-.mcpnb-from{padding-left:.5em;border-left:2px solid var(--jp-brand-color1,#808080)}
+.mcpnb-under,.mcpnb-pair{padding-left:1em}
+.mcpnb-pair{display:grid;grid-template-columns:5.5em minmax(0,1fr);overflow-wrap:anywhere}
+.mcpnb.mcpnb.mcpnb .mcpnb-pair code{white-space:pre-wrap}
 .mcpnb-scroll{overflow-x:auto}
 .mcpnb table.mcpnb-table{border-collapse:collapse;border:none;margin:0;font-size:inherit;\
 table-layout:auto}
 .mcpnb table.mcpnb-table th,.mcpnb table.mcpnb-table td{text-align:left;vertical-align:top;\
-padding:.25em .9em .25em 0;border:none;border-bottom:1px solid var(--jp-border-color2,#80808040);\
-max-width:34em;white-space:normal;overflow-wrap:break-word;background:none;color:inherit}
-.mcpnb table.mcpnb-table th{font-weight:600;white-space:nowrap;\
-border-bottom-color:var(--jp-border-color1,#808080a0)}
+line-height:1.4;padding:.35em .7em;border:none;max-width:34em;white-space:normal;\
+overflow-wrap:break-word;background:none;color:inherit}
+.mcpnb table.mcpnb-table th{font-weight:600;white-space:nowrap}
+.mcpnb table.mcpnb-table thead{border-bottom:1px solid var(--jp-border-color1,#808080a0)}
+.mcpnb table.mcpnb-table tbody tr:nth-child(even){\
+background:var(--jp-rendermime-table-row-background,#80808018)}
+.mcpnb table.mcpnb-table tbody tr:hover{\
+background:var(--jp-rendermime-table-row-hover-background,#80808030)}
 .mcpnb table.mcpnb-table .mcpnb-short{white-space:nowrap}
-.mcpnb table.mcpnb-table .mcpnb-long{min-width:14em}
+.mcpnb table.mcpnb-table .mcpnb-long{min-width:11em;overflow-wrap:anywhere}
 .mcpnb table.mcpnb-table .mcpnb-number{text-align:right;font-variant-numeric:tabular-nums}
-.mcpnb table.mcpnb-table caption{caption-side:top;text-align:left;padding:0 0 .3em;font-weight:600;\
-color:inherit}
+.mcpnb table.mcpnb-table caption{caption-side:top;text-align:left;padding:0 0 .3em;\
+font-weight:600;color:inherit}
 .mcpnb-bad{color:var(--jp-error-color1,#d32f2f)}
 .mcpnb summary{cursor:pointer}
 .mcpnb-tree details{margin:0}
@@ -66,15 +77,20 @@ border-left:1px solid var(--jp-border-color2,#80808040)}
 .mcpnb-key{color:var(--jp-mirror-editor-property-color,inherit);font-weight:600}
 .mcpnb-string{color:var(--jp-mirror-editor-string-color,inherit);white-space:pre-wrap}
 .mcpnb-atom{color:var(--jp-mirror-editor-number-color,inherit)}
-.mcpnb-pictures{display:flex;flex-wrap:wrap;gap:1em}
+.mcpnb-pictures{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start}
 .mcpnb figure{margin:0;max-width:100%}
+.mcpnb-pictures figure:not(:only-child){max-width:max(16em,calc(50% - .5em))}
 .mcpnb figure img{display:block;max-width:100%;height:auto;margin:0}
 .mcpnb figcaption{margin-top:.2em}
 .mcpnb audio{display:block;max-width:100%}
-.mcpnb-markdown table{border-collapse:collapse;font-size:inherit}
-.mcpnb-markdown th,.mcpnb-markdown td{padding:.25em .9em .25em 0}
-.mcpnb .mcpnb-markdown pre{margin:.6em 0}
+.mcpnb-markdown table{border-collapse:collapse;margin:0 0 1em;font-size:inherit}
+.mcpnb-markdown th,.mcpnb-markdown td{text-align:left;padding:.35em .7em}
+.mcpnb.mcpnb.mcpnb .mcpnb-markdown pre{margin:0 0 1em;padding:.5em .7em}
+.mcpnb.mcpnb.mcpnb .mcpnb-markdown :not(pre)>code{padding:.1em .35em}
+.mcpnb.mcpnb.mcpnb .mcpnb-markdown pre,.mcpnb.mcpnb.mcpnb .mcpnb-markdown :not(pre)>code{\
+background:var(--jp-layout-color2,#80808026)}
 .mcpnb-markdown>:first-child{margin-top:0}
+.mcpnb-markdown>:last-child{margin-bottom:0}
 """
 
 
@@ -112,12 +128,14 @@ def output(*parts: Html, source: str = "") -> Html:
 
     Args:
         parts: What is shown; empty ones are left out.
-        source: Who said it, as the first line: foreign content is always framed by its source.
+        source: Who said it, as the first line, with a rule along all of it: foreign content is
+            always framed by its source.
     """
     first = tag("div", source, class_="mcpnb-from") if source else Html()
-    # MathJax leaves elements of this class alone (JupyterLab and nbconvert run it over outputs).
     body = join(part for part in (first, *parts) if part)
-    return Html(f'<div class="mcpnb mathjax_ignore"><style>{STYLE}</style>{body}</div>')
+    # MathJax leaves elements of this class alone (JupyterLab and nbconvert run it over outputs).
+    kind = "mcpnb mcpnb-said mathjax_ignore" if source else "mcpnb mathjax_ignore"
+    return Html(f'<div class="{kind}"><style>{STYLE}</style>{body}</div>')
 
 
 def details(summary: str, body: Html, *, opened: bool = False) -> Html:
@@ -156,7 +174,7 @@ def table(
     """
     kinds = [_kind([row[place] for row in rows]) for place in range(len(headers))]
     head = (
-        tag("th", printable(name, rendering.MAX_CELL), class_=kind)
+        tag("th", printable(name, rendering.MAX_CELL), class_=kind, scope="col")
         for name, kind in zip(headers, kinds, strict=True)
     )
     body = (
@@ -208,7 +226,7 @@ def value(item: Any, *, rest: str = ".data", frame: str = ".to_frame()") -> Html
         under = [rendering.left_out(found, frame), rendering.beside(found)]
         return join([table(columns, rows), *(remark(line) for line in under)])
     if isinstance(item, str):
-        return preformatted(item, rest=rest)
+        return preformatted(item, rest=rest) if item else remark("an empty text")
     return tree(item, rest=rest)
 
 
@@ -221,20 +239,23 @@ def tree(item: Any, *, rest: str = ".data") -> Html:
 
 
 class _Tree:
-    """One tree while it is written; counts its nodes, because their number is a stranger's."""
+    """One tree while it is written; counts its nodes, because their number is a stranger's.
+
+    The children of a node are all there before one of them unfolds, and those that unfold share
+    what room is left: a deep first member hides none of the others.
+    """
 
     def __init__(self, item: Any, rest: str) -> None:
         self._item = item
         self._rest = rest
-        self._left = _MAX_NODES
+        self._spent = 0
         self._open_below = _count(item, _OPEN_NODES) <= _OPEN_NODES
 
     def whole(self) -> Html:
         """Returns the tree."""
-        return tag("div", self._node(Html(), self._item, 0), class_="mcpnb-tree")
+        return tag("div", self._node(Html(), self._item, 0, _MAX_NODES), class_="mcpnb-tree")
 
-    def _node(self, label: Html, item: Any, level: int) -> Html:
-        self._left -= 1
+    def _node(self, label: Html, item: Any, level: int, room: int) -> Html:
         if not isinstance(item, dict | list):
             return tag("div", label, self._atom(item), class_="mcpnb-leaf")
         line = rendering.one_line(item, _INLINE)
@@ -245,24 +266,27 @@ class _Tree:
             return tag("div", label, count, self._elsewhere("deeper"), class_="mcpnb-leaf")
         opened = level == 0 or self._open_below
         # A list is indented also where the style sheet was taken out: in an untrusted notebook.
-        kids = tag(
-            "ul", *(tag("li", kid) for kid in self._kids(item, level + 1)), class_="mcpnb-kids"
-        )
+        lines = (tag("li", kid) for kid in self._kids(item, level + 1, room))
+        kids = tag("ul", *lines, class_="mcpnb-kids")
         return details(join([label, count]), kids, opened=opened)
 
-    def _kids(self, item: dict[Any, Any] | list[Any], level: int) -> Iterable[Html]:
+    def _kids(self, item: dict[Any, Any] | list[Any], level: int, room: int) -> Iterable[Html]:
         pairs: Iterable[tuple[Any, Any]]
         pairs = item.items() if isinstance(item, dict) else enumerate(item)
-        shown = 0
-        for key, child in islice(pairs, _MAX_CHILDREN):
-            if self._left <= 0:
-                break
-            shown += 1
+        chosen = list(islice(pairs, min(_MAX_CHILDREN, room)))
+        self._spent += len(chosen)
+        room -= len(chosen)
+        sharers = sum(isinstance(child, dict | list) for _, child in chosen)
+        for key, child in chosen:
             kind = "mcpnb-key" if isinstance(item, dict) else "mcpnb-quiet"
             name = tag("span", printable(str(key), rendering.MAX_CELL), class_=kind)
-            yield self._node(join([name, ": "]), child, level)
-        if shown < len(item):
-            yield tag("div", self._elsewhere(f"{len(item) - shown:,} more"), class_="mcpnb-leaf")
+            before = self._spent
+            yield self._node(join([name, ": "]), child, level, room // max(1, sharers))
+            room -= self._spent - before
+            sharers -= isinstance(child, dict | list)
+        if len(chosen) < len(item):
+            more = self._elsewhere(f"{len(item) - len(chosen):,} more")
+            yield tag("div", more, class_="mcpnb-leaf")
 
     def _atom(self, item: Any) -> Html:
         if not isinstance(item, str):

@@ -160,7 +160,7 @@ class Session:
             self.wait_for(work).result()
         else:
             end = time.monotonic() + timeout
-            Wait(work, look=lambda: self._look_until(end, timeout)).result()
+            Wait(work, look=lambda: self._look_until(end, timeout), what=self.name).result()
         return self
 
     def __await__(self) -> Any:
@@ -169,7 +169,7 @@ class Session:
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> Wait[T]:
         """Starts work on the background loop for somebody who waits for it in this thread."""
-        return Wait(self._ours(work), look=self._look)
+        return Wait(self._ours(work), look=self._look, what=self.name)
 
     def wait_for_call(
         self,
@@ -199,7 +199,7 @@ class Session:
             self.front_end.progress(call.progress)
             call.tell()
 
-        return Wait(self._ours(work), look=look, at_end=at_end)
+        return Wait(self._ours(work), look=look, at_end=at_end, what=call.progress.title)
 
     def _ours(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         """Returns the work, unless a fork has left a mere copy of the session here."""

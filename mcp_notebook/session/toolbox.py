@@ -50,8 +50,12 @@ def show_tool(tool: mcp_types.Tool, *, source: str) -> Shown:
     """Returns one tool with all that the server says about it."""
     about = Parameters.of(tool.name, tool.input_schema).docstring(tool.description or "")
     text = f"{source} · {call_of(tool)}\n{about}".rstrip()
-    head = tag("div", _signature(tool), tag("span", f"  {effects(tool)}", class_="mcpnb-quiet"))
-    return Shown(text, html.join([head, html.preformatted(about, rest="tool.description")]))
+    parts = [
+        _signature(tool),
+        html.remark(f"{source} · {effects(tool)}"),
+        html.preformatted(about, rest="tool.description"),
+    ]
+    return Shown(text, html.join(parts))
 
 
 def call_of(tool: mcp_types.Tool) -> str:

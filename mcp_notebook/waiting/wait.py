@@ -59,6 +59,7 @@ class Wait(Generic[T]):
         look: Callable[[], None] | None = None,
         at_end: Callable[[], None] | None = None,
         on: Background | None = None,
+        what: str = "",
     ) -> None:
         """Starts the work.
 
@@ -67,7 +68,9 @@ class Wait(Generic[T]):
             look: Called in the waiting thread at every tick; may show things, must not block.
             at_end: Called in the waiting thread once the wait is over, however it ended.
             on: The loop to use; the process's own by default.
+            what: What is waited for, in words, for a wait that is stopped.
         """
+        self._what = what
         self.asks_forms = False
         """Whether the waiter is a coroutine, so that widgets can be used while it waits."""
         self.waited = False
@@ -142,8 +145,9 @@ class Wait(Generic[T]):
                     self._woken.wait(TICK)
                     self._woken.clear()
                     self._attend()
-        except BaseException:
+        except BaseException as error:
             self._future.cancel()
+            self._shorten(error)
             raise
         finally:
             self._at_end()
@@ -168,8 +172,9 @@ class Wait(Generic[T]):
                     self._woken.wait(min(TICK, left))
                     self._woken.clear()
                     self._attend()
-        except BaseException:
+        except BaseException as error:
             self._future.cancel()
+            self._shorten(error)
             raise
         return self._future.done()
 
@@ -204,12 +209,23 @@ class Wait(Generic[T]):
             while not ours.done():
                 await asyncio.wait([ours], timeout=TICK)
                 self._attend()
-        except BaseException:
+        except BaseException as error:
             self._future.cancel()
+            self._shorten(error)
             raise
         finally:
             self._at_end()
         return ours.result()
+
+    def _shorten(self, error: BaseException) -> None:
+        """Has IPython show Stop as one line: where our own code was waiting tells nobody a thing.
+
+        It stays the very exception it was, for whoever catches it.
+        """
+        if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+            what = f"while waiting for {self._what}" if self._what else "while waiting"
+            line = f"{type(error).__name__}: stopped {what}"
+            error._render_traceback_ = lambda: [line]  # type: ignore[union-attr]
 
     def _attend(self) -> None:
         if self._look is not None and not self._future.done():
