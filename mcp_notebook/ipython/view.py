@@ -16,6 +16,7 @@ from mcp_notebook.errors import MCPNotebookError, SignInDeniedError
 from mcp_notebook.redaction import printable
 from mcp_notebook.schema import names
 from mcp_notebook.schema.signature import Parameters
+from mcp_notebook.session.toolbox import namesakes
 
 if TYPE_CHECKING:
     import mcp_types
@@ -95,7 +96,9 @@ def view_of(
     if session.status is Status.SIGNING_IN and sign_in is not None:
         return _signing_in(session.name, place, sign_in.standing())
     if session.status is Status.CONNECTED:
-        lines = [next_step(variable or session.name, session.connection.tools)]
+        variable, connection = variable or session.name, session.connection
+        lines = [next_step(variable, connection.tools)]
+        lines += namesakes(connection.tools, connection.doubled, path=f"{variable}.tools")
         lines += [line for line in notice.splitlines() if line]
         return View(
             mood="good",
