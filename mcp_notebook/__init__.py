@@ -18,6 +18,7 @@ from mcp_notebook.errors import (
     CommandError,
     ConnectionFailedError,
     MCPNotebookError,
+    NotRecordedError,
     RequestTimeoutError,
     ServerConfigError,
     ServerError,
@@ -34,9 +35,14 @@ from mcp_notebook.errors import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
     from mcp_notebook.batch.batch import Batch, BatchStopped
     from mcp_notebook.batch.cache import AnswerCache
     from mcp_notebook.client.status import Status
+    from mcp_notebook.recording.player import Player
+    from mcp_notebook.recording.recorder import Recorder
     from mcp_notebook.results.contents import ResourceResult
     from mcp_notebook.results.tool_result import ToolResult
     from mcp_notebook.session.pending import Pending
@@ -56,6 +62,7 @@ __all__ = [
     "CommandError",
     "ConnectionFailedError",
     "MCPNotebookError",
+    "NotRecordedError",
     "Pending",
     "Prompt",
     "PromptResult",
@@ -86,6 +93,8 @@ __all__ = [
     "accept_defaults",
     "connect",
     "load_ipython_extension",
+    "record",
+    "replay",
     "unload_ipython_extension",
 ]
 
@@ -137,6 +146,41 @@ def connect(name: str, *, account: str | None = None) -> Session:
     from mcp_notebook.workspace import workspace
 
     return workspace().connect(name, account=account)
+
+
+def record(path: str | Path, *, replace: bool = False) -> AbstractContextManager[Recorder]:
+    """Keeps every answer of every server in a file, as ``%mcp record`` does, for a block.
+
+    The file holds arguments and answers as they are, and nothing of a sign-in; only you can read
+    it. `replay` answers from it.
+
+    Args:
+        path: The file; one that is there is gone on with, and what is recorded anew counts.
+        replace: Whether what it holds is dropped first.
+
+    Raises:
+        MCPNotebookError: It cannot be written, or is no recording.
+    """
+    from mcp_notebook.workspace import recorded
+
+    return recorded(path, replace=replace)
+
+
+def replay(path: str | Path) -> AbstractContextManager[Player]:
+    """Has a recording answer in place of all servers, as ``%mcp replay`` does, for a block.
+
+    `connect` then gives sessions that need no network and no sign-in; what was not recorded
+    raises `NotRecordedError`.
+
+    Args:
+        path: What `record` has written.
+
+    Raises:
+        MCPNotebookError: There is no such recording.
+    """
+    from mcp_notebook.workspace import replayed
+
+    return replayed(path)
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -13,6 +13,7 @@
     │   └── AuthorizationServerError the authorization server is unreachable, or answers wrongly
     ├── TokenStoreError              tokens could not be kept or read
     ├── UnknownNameError             (AttributeError, KeyError) no such prompt, template or member
+    ├── NotRecordedError             a replay was asked for what is not in the recording
     └── ToolError
         ├── UnknownToolError         (AttributeError, KeyError) no such tool
         ├── ToolArgumentError        (TypeError) the arguments do not fit the tool; nothing was sent
@@ -168,6 +169,10 @@ class AuthorizationServerError(SignInError):
 
 class TokenStoreError(MCPNotebookError):
     """Tokens could not be kept or read."""
+
+
+class NotRecordedError(MCPNotebookError):
+    """A notebook is replayed, and what was asked is not in the recording."""
 
 
 class UnknownNameError(MCPNotebookError, AttributeError, KeyError):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp_notebook.auth.credentials import Credentials
@@ -20,7 +23,9 @@ from mcp_notebook.config import catalog
 from mcp_notebook.config.accounts import AccountBook
 from mcp_notebook.config.servers import Server, ServerBook
 from mcp_notebook.config.trust import TrustBook
-from mcp_notebook.errors import ServerConfigError, SignInError
+from mcp_notebook.errors import MCPNotebookError, ServerConfigError, SignInError
+from mcp_notebook.recording.player import Player
+from mcp_notebook.recording.recorder import Recorder
 from mcp_notebook.session.drift import Drift
 from mcp_notebook.session.session import Session
 from mcp_notebook.waiting.frontend import FrontEnd
@@ -43,6 +48,8 @@ class Workspace:
         trusted: The programs the person allowed to be started.
         keeper: Where the tokens are.
         sessions: The sessions by name; an account of ``--as`` has its own.
+        recorder: Where every answer is recorded, or None.
+        player: The recording that answers in place of the servers, or None.
     """
 
     def __init__(
@@ -59,6 +66,8 @@ class Workspace:
         self.trusted = trusted or TrustBook()
         self.keeper = keeper or open_keeper()
         self.sessions: dict[str, Session] = {}
+        self.recorder: Recorder | None = None
+        self.player: Player | None = None
         self._demo: DemoServer | None = None
         background().at_exit(self._close)
 
@@ -73,7 +82,10 @@ class Workspace:
 
         Raises:
             ServerConfigError: There is none; the hint names the nearest.
+            NotRecordedError: It is not in the recording that is replayed.
         """
+        if self.player is not None:
+            return self.player.server(name)
         try:
             return self.book.get(name)
         except ServerConfigError:
@@ -95,6 +107,8 @@ class Workspace:
         Raises:
             ServerConfigError: There is no such server, or its program is not trusted.
         """
+        if self.player is not None:
+            return self._opened(self.server(account or name))
         server = self.server(name)
         self.trusted.check(server)
         if catalog.lookup(name) == server:
@@ -103,6 +117,9 @@ class Workspace:
             self._check_account(account, server)
             server = replace(server, name=account)
             self.accounts.add(account, name)
+        return self._opened(server)
+
+    def _opened(self, server: Server) -> Session:
         session = self._session_with(server)
         if session.status in {Status.DISCONNECTED, Status.FAILED}:
             background().submit(_open(session.connection)).result(5)
@@ -126,8 +143,8 @@ class Workspace:
         return session or self._new_session(server)
 
     def _new_session(self, server: Server) -> Session:
-        connection = background().submit(_make(server, self.keeper)).result(5)
-        session = Session(connection, self.front_end)
+        making = _make(server, self.keeper, self.player, self.recorder)
+        session = Session(background().submit(making).result(5), self.front_end)
         self.sessions[server.name] = session
         return session
 
@@ -149,6 +166,8 @@ class Workspace:
             SignInError: The server is a program on this machine.
         """
         session = self.session(name)
+        if self.player is not None:
+            return session
         if session.connection.credentials is None:
             raise SignInError(f"{name} is a program on this machine: there is no sign-in.")
         background().submit(_sign_in(session.connection, register_again)).result(5)
@@ -156,10 +175,13 @@ class Workspace:
 
     def sign_out(self, name: str) -> list[str]:
         """Revokes a server's tokens, forgets them and disconnects; tells what remains."""
-        return self.session(name).sign_out()
+        remains = self.session(name).sign_out()
+        return remains if self.player is None else [f"Replayed: {name} itself stays as it is."]
 
     def remove(self, name: str) -> list[str]:
         """Signs out of a server with all its accounts, and forgets it; tells what remains."""
+        if self.player is not None:
+            return self.sign_out(name)
         if (whose := self.accounts.server_of(name)) is not None:
             remains = self._forget(name)
             return [*remains, f"The server {whose} and its other accounts stay."]
@@ -183,6 +205,8 @@ class Workspace:
         Raises:
             ConnectionFailedError: It did not start.
         """
+        if self.player is not None:
+            return self.player.server(DEMO)
         from mcp_notebook.demo.launch import start
 
         if self._demo is None or not self._demo.running:
@@ -194,6 +218,66 @@ class Workspace:
             known.disconnect()
             del self.sessions[DEMO]
         return server
+
+    # -- recording and replaying --------------------------------------------------------------
+
+    def record(self, path: str | Path | None, *, replace: bool = False) -> Recorder | None:
+        """Records every answer from now on, of sessions that are open as well.
+
+        Args:
+            path: The file; one that is there is gone on with. None ends the recording.
+            replace: Whether what the file holds is dropped first.
+
+        Returns:
+            The recorder; with None the one that has ended, if there was one.
+
+        Raises:
+            MCPNotebookError: It cannot be written, it is no recording, or one is replayed.
+        """
+        if path is not None and self.player is not None:
+            raise MCPNotebookError(
+                f"{self.player.path.name} is being replayed; no server answers.",
+                hint="End that first: %mcp replay off",
+            )
+        ended, recorder = self.recorder, None
+        if path is not None:
+            if ended is not None and ended.path == Path(path).expanduser() and not replace:
+                return ended
+            recorder = Recorder(path, replace=replace)
+        self.recorder = recorder
+        sessions = list(self.sessions.values())
+        background().submit(_record(sessions, recorder)).result(5)
+        if ended is not None:
+            ended.close()
+        return recorder or ended
+
+    def replay(self, path: str | Path | None) -> Player | None:
+        """Has a recording answer in place of all servers, which are not contacted any more.
+
+        Sessions that are open are closed: who holds one connects again.
+
+        Args:
+            path: The recording. None ends the replay.
+
+        Returns:
+            The recording; with None the one that was replayed, if there was one.
+
+        Raises:
+            MCPNotebookError: There is no such recording, or one is being made.
+        """
+        if path is not None and self.recorder is not None:
+            raise MCPNotebookError(
+                f"{self.recorder.path.name} is being recorded.",
+                hint="End that first: %mcp record off",
+            )
+        ended, player = self.player, Player(path) if path is not None else None
+        if player is not None or ended is not None:
+            background().submit(self._close()).result(5)
+            self.sessions.clear()
+        self.player = player
+        if ended is not None:
+            ended.close()
+        return player or ended
 
     def keep_secret(self, server: Server, secret: str) -> None:
         """Keeps the secret of a client that was registered by hand, for the sign-in to come."""
@@ -210,8 +294,17 @@ class Workspace:
         await asyncio.gather(*closing, return_exceptions=True)
 
 
-async def _make(server: Server, keeper: TokenKeeper) -> Connection:
-    return Connection(server, keeper)
+async def _make(
+    server: Server, keeper: TokenKeeper, player: Player | None, recorder: Recorder | None
+) -> Connection:
+    connection = Connection(server, keeper, player=player)
+    connection.record(recorder)
+    return connection
+
+
+async def _record(sessions: list[Session], recorder: Recorder | None) -> None:
+    for session in sessions:
+        session.connection.record(recorder)
 
 
 async def _open(connection: Connection) -> None:
@@ -231,3 +324,25 @@ def workspace() -> Workspace:
     if _current is None or _current[0] != os.getpid():
         _current = (os.getpid(), Workspace())
     return _current[1]
+
+
+@contextmanager
+def recorded(path: str | Path, *, replace: bool = False) -> Iterator[Recorder]:
+    """Records every answer in the block; see `Workspace.record`."""
+    recorder = workspace().record(path, replace=replace)
+    assert recorder is not None
+    try:
+        yield recorder
+    finally:
+        workspace().record(None)
+
+
+@contextmanager
+def replayed(path: str | Path) -> Iterator[Player]:
+    """Has a recording answer in the block; see `Workspace.replay`."""
+    player = workspace().replay(path)
+    assert player is not None
+    try:
+        yield player
+    finally:
+        workspace().replay(None)

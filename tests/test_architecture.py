@@ -95,10 +95,11 @@ MAY_USE = {
     "demo": {"config"},
     "commands": {"config", "schema"},
     "auth": {"config"},
-    "client": {"auth", "config"},
+    "recording": {"config", "schema"},
+    "client": {"auth", "config", "recording"},
     "waiting": {"client", "config", "schema"},
-    "batch": {"client", "config", "results", "schema", "waiting"},
-    "session": {"batch", "client", "config", "results", "schema", "waiting"},
+    "batch": {"client", "config", "recording", "results", "schema", "waiting"},
+    "session": {"batch", "client", "config", "recording", "results", "schema", "waiting"},
 }
 """Which other folders a folder may import from; what is below them all lies beside them."""
 

@@ -9,6 +9,9 @@ from mcp_notebook.commands.completing import complete
 
 
 class Known:
+    def files(self, typed):
+        return [path for path in ("off.jsonl", "run.jsonl", "vault/") if path.startswith(typed)]
+
     def servers(self):
         return ["figma", "files", "git-hub"]
 
@@ -58,7 +61,13 @@ def offered(text):
         ("%mcp add a -- np", []),
         ("%mcp store f", ["%mcp store file"]),
         ("%mcp demo ", ["%mcp demo stop"]),
-        ("%mcp import v", ["%mcp import vscode"]),
+        ("%mcp import v", ["%mcp import vscode", "%mcp import vault/"]),
+        ("%mcp record o", ["%mcp record off", "%mcp record off.jsonl"]),
+        ("%mcp replay r", ["%mcp replay run.jsonl"]),
+        (
+            "%mcp record run.jsonl --",
+            ["%mcp record run.jsonl --replace", "%mcp record run.jsonl --help"],
+        ),
         ("%mcp help sto", ["%mcp help store"]),
         ("%mcp connect figma # fi", []),
         ("%mcp nonsense ", []),

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from mcp_notebook.batch.cache import schema_digest
 from mcp_notebook.batch.mapping import Run
 from mcp_notebook.batch.outcomes import Columns, Outcome, columns_of, free_name, outputs
 from mcp_notebook.batch.parquet import Parquet
@@ -24,6 +25,7 @@ from mcp_notebook.errors import MCPNotebookError, ToolError
 from mcp_notebook.redaction import printable
 from mcp_notebook.results import arrow, html, rendering, tables
 from mcp_notebook.schema import names
+from mcp_notebook.schema.digests import schema_digest
 from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
@@ -74,8 +76,11 @@ class Batch:
         """
         self._session = session
         self.tool = tool
+        if session.replayed is not None:  # nothing is called, so nothing need be kept or spared
+            terms = replace(terms, cache=None, rate=None, confirm=False)
         self._terms = terms
         self._work = Work(Rows(rows), terms)
+        self._work.found = partial(session.was_known, tool.name)
         self._run: Run | None = None
         self._seconds = 0.0
         self._made = time.time()

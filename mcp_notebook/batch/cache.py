@@ -8,8 +8,6 @@ answers are kept, no failures.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sqlite3
 import threading
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mcp_notebook.config.places import home, private_directory
 from mcp_notebook.errors import MCPNotebookError, ToolError
 from mcp_notebook.redaction import printable
+from mcp_notebook.schema.digests import digest, schema_digest
 
 if TYPE_CHECKING:
     import mcp_types
@@ -203,7 +202,7 @@ class Answers:
         with self._cache._lock:
             found = self._cache._database.execute(
                 "select answer from answers where tool = ? and arguments = ?",
-                (self._tool, _digest(arguments)),
+                (self._tool, digest(arguments)),
             ).fetchone()
         if found is None:
             return None
@@ -217,7 +216,7 @@ class Answers:
         rows = [
             (
                 self._tool,
-                _digest(arguments),
+                digest(arguments),
                 raw.model_dump_json(by_alias=True, exclude_none=True),
                 now,
             )
@@ -229,13 +228,3 @@ class Answers:
             database = self._cache._database
             database.executemany("insert or replace into answers values (?, ?, ?, ?)", rows)
             database.commit()
-
-
-def schema_digest(tool: mcp_types.Tool) -> str:
-    """Returns a short hash of what a tool takes and answers."""
-    return _digest({"in": tool.input_schema, "out": tool.output_schema}).hex()[:16]
-
-
-def _digest(value: dict[str, Any]) -> bytes:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

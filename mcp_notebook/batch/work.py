@@ -82,6 +82,7 @@ class Work:
         target: The argument that rows without names are.
         cache: Where answers are kept, or None.
         sink: Where they are written, or None.
+        found: Told the arguments and the answer of what was in the cache.
     """
 
     def __init__(self, rows: Rows, terms: Terms) -> None:
@@ -99,6 +100,7 @@ class Work:
         self.target = "value"
         self.cache = AnswerCache.of(terms.cache)
         self.sink = sink_of(terms.sink) if terms.sink is not None else None
+        self.found: Callable[[dict[str, Any], mcp_types.CallToolResult], None] = lambda *_: None
         self._answers: Answers | None = None
         self._outbox: deque[Row] = deque()
         self._binder: Binder
@@ -180,6 +182,7 @@ class Work:
         raw = self._answers.get(arguments) if self._answers is not None else None
         if raw is None:
             return False
+        self.found(arguments, raw)
         row.result = self._wrap(raw)
         if self.sink is not None:
             self._outbox.append(row)

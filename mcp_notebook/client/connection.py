@@ -28,7 +28,7 @@ from mcp_notebook.client.dialing import Line, dial
 from mcp_notebook.client.losses import Losses
 from mcp_notebook.client.news import News, followed
 from mcp_notebook.client.pages import pages
-from mcp_notebook.client.signal import Signal
+from mcp_notebook.client.signal import Signal, set_within
 from mcp_notebook.client.signing import Signing
 from mcp_notebook.client.status import Status
 from mcp_notebook.client.translating import hung_up, translated
@@ -39,6 +39,8 @@ from mcp_notebook.errors import (
     MCPNotebookError,
     SignInNeededError,
 )
+from mcp_notebook.recording.player import Player
+from mcp_notebook.recording.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -58,10 +60,11 @@ class Connection:
     """One server's client, with its sign-in. All methods but the constructor run on the loop.
 
     Attributes:
-        tools: What the server offers, as its last listing says; of two by one name the first.
-        doubled: The names by which it lists several that differ.
+        tools: What the server offers, as its last listing says.
         failure: Why the connection failed, while `status` is ``failed``.
         news: What the server said has changed.
+        player: The recording that answers in place of the server, or None.
+        recorder: Where answers are recorded, or None; see `record`.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Connection:
         keeper: TokenKeeper,
         *,
         limits: Limits | None = None,
+        player: Player | None = None,
     ) -> None:
         """Prepares a connection; `open` starts it.
 
@@ -77,18 +81,21 @@ class Connection:
             server: Whom to connect to.
             keeper: Where its tokens are.
             limits: Bounds of size and time.
+            player: A recording that answers in place of the server.
         """
         self.server = server
+        self.player = player
         self.tools: list[Tool] = []
-        self.doubled: list[str] = []
         self.failure: MCPNotebookError | None = None
         self.limits = limits or Limits()
-        self.credentials = Credentials(server, keeper) if server.transport != "stdio" else None
+        signs_in = server.transport != "stdio" and player is None
+        self.credentials = Credentials(server, keeper) if signs_in else None
         self.news = News()
         self._callbacks: dict[str, Any] = {"message_handler": self.news.handle}
         self._phase = Status.DISCONNECTED
         self._greeted = False  # whether the server has greeted the client that is being entered
         self._line: Line | None = None
+        self.recorder: Recorder | None = None
         self._owner: asyncio.Task[None] | None = None
         self._changed = Signal()
         self._leaving = asyncio.Event()
@@ -97,6 +104,15 @@ class Connection:
     def handle(self, **callbacks: Any) -> None:
         """Names further handlers of `mcp.Client`, for the clients to come."""
         self._callbacks |= callbacks
+
+    def record(self, recorder: Recorder | None) -> None:
+        """Has what the server answers from now on recorded, or no more."""
+        self.recorder = recorder
+        if self._line is not None:
+            self._line.record(recorder, self.server)
+        if self._line is not None and recorder is not None:
+            recorder.begin(self.server, self._line.live, self.tools)
+            self.news.missed()  # all lists are to be in the recording
 
     # -- how it stands ------------------------------------------------------------------------
 
@@ -205,11 +221,11 @@ class Connection:
                 if failures >= OPENINGS or not faults.passes(error):
                     raise
                 longest = self.limits.retry_after_seconds
-                await _first(leaving, faults.pause(error, failures, longest))
+                await set_within(leaving, faults.pause(error, failures, longest))
             else:
                 refused, failures = set(), 0
                 pause = losses.add(lived=time.monotonic() - began, served=served)
-                await _first(leaving, pause)
+                await set_within(leaving, pause)
 
     async def _hold(self, leaving: asyncio.Event) -> bool:
         """Enters one client, keeps it while it is any good, and leaves it.
@@ -226,8 +242,9 @@ class Connection:
         line: Line | None = None
         opened = self._greeted = False
         try:
-            async with dial(self.server, auth, limits=self.limits, **self._callbacks) as line:
+            async with self._dial(auth) as line:
                 self._greeted = True
+                line.record(self.recorder, self.server)
                 self._take(await self._list_tools(line))
                 if leaving.is_set():
                     return False
@@ -248,6 +265,9 @@ class Connection:
             self._enter(Status.CONNECTING)
         return line is not None and line.served
 
+    def _dial(self, auth: Bearer | None) -> contextlib.AbstractAsyncContextManager[Line]:
+        return dial(self.server, auth, limits=self.limits, player=self.player, **self._callbacks)
+
     async def _list_again(self, line: Line) -> None:
         try:
             self._take(await self._list_tools(line))
@@ -256,12 +276,9 @@ class Connection:
         self._changed.fire()
 
     def _take(self, tools: list[Tool]) -> None:
-        first: dict[str, Tool] = {}
-        for tool in tools:
-            first.setdefault(tool.name, tool)
-        self.doubled = list({tool.name: None for tool in tools if tool != first[tool.name]})
-        self.tools = list(first.values())
-        self.news.listed(self.tools)
+        self.tools = tools
+        if self.player is None:  # what a recording has is no news
+            self.news.listed(tools)
 
     def _lose(self, line: Line) -> None:
         """Has the owner leave a client that is no longer any good, and enter a new one."""
@@ -396,9 +413,3 @@ class Connection:
         """
         await self.close()
         return [] if self.credentials is None else await self.credentials.sign_out()
-
-
-async def _first(event: asyncio.Event, seconds: float) -> None:
-    """Waits until the event is set, but for so many seconds at the most."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)

@@ -15,6 +15,7 @@ from contextlib import (
 )
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any, Self
 
 import httpx2
@@ -28,8 +29,11 @@ from mcp_notebook._version import VERSION
 from mcp_notebook.client.faults import ProgramError
 from mcp_notebook.client.logs import tame
 from mcp_notebook.client.sse import sse_transport
+from mcp_notebook.client.translating import is_answer
 from mcp_notebook.client.transport import GuardedClient, Limits
-from mcp_notebook.config.servers import Server, address_of, expand, request_headers
+from mcp_notebook.config.servers import Server, expand, request_headers
+from mcp_notebook.recording.player import Player
+from mcp_notebook.recording.recorder import Recorder
 from mcp_notebook.redaction import clean_lines, redact
 
 GRACE = 0.8
@@ -54,16 +58,29 @@ class Line:
     """An open client and the HTTP client below it (None for stdio).
 
     Attributes:
+        live: The client as it was opened.
+        client: The one to ask: the same, or one that records what it answers.
         over: Set when the line is no longer any good: the program ended, the session is lost.
         served: Whether a call was answered.
     """
 
-    client: Client
+    live: Client
     http: GuardedClient | None
     over: asyncio.Event
+    client: Client = field(init=False)
     served: bool = False
     _calls: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.client = self.live
+
+    def record(self, recorder: Recorder | None, server: Server) -> None:
+        """Has what the server answers from now on recorded, or no more."""
+        if recorder is None:
+            self.client = self.live
+        else:
+            self.client = recorder.client(server, self.live, partial(is_answer, http=self.http))
 
     @contextmanager
     def in_use(self) -> Iterator[Client]:
@@ -87,7 +104,12 @@ class Line:
 
 @asynccontextmanager
 async def dial(
-    server: Server, auth: httpx2.Auth | None, *, limits: Limits, **callbacks: Any
+    server: Server,
+    auth: httpx2.Auth | None,
+    *,
+    limits: Limits,
+    player: Player | None = None,
+    **callbacks: Any,
 ) -> AsyncIterator[Line]:
     """Opens a client to the server and closes it on leaving, in the same task.
 
@@ -95,12 +117,16 @@ async def dial(
         server: What to open.
         auth: Puts credentials on HTTP requests; unused for stdio.
         limits: Size and time bounds.
+        player: A recording that answers in place of the server, which is not contacted then.
         callbacks: Handlers of `mcp.Client`, such as ``elicitation_callback``.
 
     Raises:
         Exception: Whatever the SDK raises, exception groups included; `translating` sorts it out.
     """
     over = asyncio.Event()
+    if player is not None:
+        yield Line(player.client(server.name), None, over)
+        return
     async with AsyncExitStack() as stack:
         if server.transport == "stdio":
             http = None
@@ -146,11 +172,10 @@ def _http(server: Server, auth: httpx2.Auth | None, limits: Limits) -> GuardedCl
 
 
 def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> Any:
-    url = address_of(server, os.environ)
     if server.transport == "sse":
-        return _Watched(sse_transport(url, http), over)
+        return _Watched(sse_transport(server.url, http), over)
     transport = streamable_http_client(
-        url, http_client=http, max_sse_event_size=http.bounds.event_bytes
+        server.url, http_client=http, max_sse_event_size=http.bounds.event_bytes
     )
     return _Watched(transport, over)
 

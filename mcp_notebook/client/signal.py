@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 
 class Signal:
@@ -19,3 +20,9 @@ class Signal:
     async def wait(self) -> None:
         """Waits for the next `fire`."""
         await self._event.wait()
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> None:
+    """Waits until the event is set, but for so many seconds at the most."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

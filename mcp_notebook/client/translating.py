@@ -69,6 +69,12 @@ def translated(
     )
 
 
+def is_answer(error: MCPError, *, http: GuardedClient | None) -> bool:
+    """Tells whether an error is what the server says of the request: the same again later."""
+    passing = {REQUEST_TIMEOUT, CONNECTION_CLOSED, PARSE_ERROR, URL_ELICITATION_REQUIRED}
+    return error.code not in passing and not (http is not None and http.knows(error))
+
+
 def hung_up(error: BaseException) -> bool:
     """Tells whether the SDK's client has been closed below the request."""
     # The SDK gives the same code to a single stream that ended; the text is what differs.

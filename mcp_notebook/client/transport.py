@@ -135,6 +135,10 @@ class GuardedClient(httpx2.AsyncClient):
         key = data.get(_CAUSE) if isinstance(data, dict) else None
         return self._causes.pop(key, None) if isinstance(key, str) else None
 
+    def knows(self, error: MCPError) -> bool:
+        """Tells whether this client answered with an error itself, and knows its cause."""
+        return isinstance(error.data, dict) and error.data.get(_CAUSE) in self._causes
+
     def answered(self, response: httpx2.Response) -> bool:
         """Tells whether a response is this client's own answer rather than the server's."""
         return _MESSAGE in response.extensions

@@ -136,6 +136,29 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Keep every answer in a file; with neither `path` nor `off` tell how that stands.
+
+    Attributes:
+        path: The file, or None.
+        off: Whether to end it.
+        replace: Whether what the file holds is dropped first.
+    """
+
+    path: str | None = None
+    off: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Answer from a file; with neither `path` nor `off` tell what is in it."""
+
+    path: str | None = None
+    off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect:
     """Close the connection and keep the sign-in."""
 
@@ -195,8 +218,8 @@ class Help:
 
 
 Command = (
-    Add | AddMany | Import | List | Trust | Remove | Connect | Tools | Call | Disconnect
-    | SignIn | SignOut | Store | Status | Doctor | Demo | Help
+    Add | AddMany | Import | List | Trust | Remove | Connect | Tools | Call | Record | Replay
+    | Disconnect | SignIn | SignOut | Store | Status | Doctor | Demo | Help
 )  # fmt: skip
 
 
@@ -350,6 +373,12 @@ def _body(reading: Reading) -> dict[str, Any] | None:
     return body
 
 
+def _file(reading: Reading) -> tuple[str | None, bool]:
+    """Returns the file that is named, and whether it is ``off`` that was said."""
+    word = reading.places[0] if reading.places else None
+    return (None, True) if word == "off" else (word, False)
+
+
 def _help(reading: Reading) -> Help:
     topic = reading.places[0] if reading.places else None
     return Help(grammar.find_verb(topic, VERBS).name if topic else None)
@@ -366,6 +395,8 @@ _MAKERS: dict[str, Callable[[Reading], Command]] = {
     "connect": _connect,
     "tools": lambda r: Tools(r.places[0]),
     "call": _call,
+    "record": lambda r: Record(*_file(r), replace=r.flag("--replace")),
+    "replay": lambda r: Replay(*_file(r)),
     "disconnect": lambda r: Disconnect(r.places[0]),
     "sign-in": lambda r: SignIn(r.places[0], r.flag("--register-again"), r.flag("--paste")),
     "sign-out": lambda r: SignOut(r.places[0]),

@@ -21,6 +21,9 @@ _OURS = re.compile(r"\s*(?:[\w.,\[\] ]+=\s*)?%{1,2}mcp(?P<gap>\s+|$)")
 class Lookup(Protocol):
     """The names that are known without asking anybody."""
 
+    def files(self, typed: str) -> Iterable[str]:
+        """Returns the files and folders whose paths begin so."""
+
     def servers(self) -> Iterable[str]:
         """Returns the names of the servers."""
 
@@ -126,7 +129,8 @@ def _of_place(place: Place, places: list[str], current: str, lookup: Lookup) -> 
         return lookup.tools(places[0])
     if place.kind == "pair":
         return _pairs(places[0], places[1], places[2:], current, lookup)
-    return CHOICES.get(place.kind, ())
+    found = CHOICES.get(place.kind, ())
+    return [*found, *lookup.files(current)] if place.kind in {"source", "recording"} else found
 
 
 def _pairs(server: str, tool: str, given: list[str], current: str, lookup: Lookup) -> Iterable[str]:

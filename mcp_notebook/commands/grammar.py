@@ -18,12 +18,13 @@ from mcp_notebook.config.rules import looks_secret
 from mcp_notebook.errors import CommandError
 from mcp_notebook.redaction import printable
 
-Kind = Literal["server", "tool", "topic", "source", "store", "stop", "word", "pair"]
+Kind = Literal["server", "tool", "topic", "source", "store", "stop", "recording", "word", "pair"]
 
 CHOICES: dict[Kind, tuple[str, ...]] = {
     "source": CLIENTS,
     "store": ("keyring", "file", "memory"),
     "stop": ("stop",),
+    "recording": ("off",),
 }
 
 
@@ -388,7 +389,7 @@ def _count(reading: Reading) -> None:
         raise _usage(verb, f"{verb.name!r} got {extra} word{'s' * (extra > 1)} too many.")
     for place, word in zip(verb.places, given, strict=False):
         choices = CHOICES.get(place.kind, ())
-        if choices and place.kind != "source" and word not in choices:
+        if choices and place.kind not in {"source", "recording"} and word not in choices:
             raise _wrong_choice(verb, place.name, word, choices)
 
 

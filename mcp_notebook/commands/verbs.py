@@ -80,8 +80,7 @@ VERBS: tuple[Verb, ...] = (
         cell_instead=("NAME", "URL"),
         notes="A program on this machine: %mcp add NAME -- COMMAND ARGS.\n"
         "Several at once: %%mcp add, with the mcpServers JSON of a README in the cell.\n"
-        "Secrets are never on the line: name a variable, as ${NAME} in --header and --env,\n"
-        "and in the address behind its host, where a service has its key there.",
+        "Secrets are never on the line: name a variable, as ${NAME} in --header and --env.",
         examples=(
             "add figma https://mcp.figma.com/mcp",
             "add crm https://crm.example/mcp --client-id abc --client-secret",
@@ -154,6 +153,28 @@ VERBS: tuple[Verb, ...] = (
             'call github search_issues query="is:open bug" limit=5',
             'call crm find filter={"stage": "won"} -o won',
         ),
+    ),
+    Verb(
+        name="record",
+        group="Work",
+        summary="keep every answer in a file, to replay the notebook from",
+        places=(Place("FILE|off", "recording", needed=False),),
+        options=(Option("--replace", "drop what the file holds, rather than go on with it"),),
+        notes="Kept are servers, arguments and answers as they are, and nothing of a sign-in.\n"
+        "Only you can read the file; whoever you give it to reads what is in it.\n"
+        "What is recorded anew takes the place of older answers to the same call.\n"
+        "Without FILE it tells how the recording stands.",
+        examples=("record study.jsonl", "record", "record off"),
+    ),
+    Verb(
+        name="replay",
+        group="Work",
+        summary="answer from a recording, without network and sign-in",
+        places=(Place("FILE|off", "recording", needed=False),),
+        notes="No server is contacted and no program started until %mcp replay off.\n"
+        "A call made several times has its answers in their order, then the last one.\n"
+        "Without FILE it tells what is in the recording.",
+        examples=("replay study.jsonl", "replay", "replay off"),
     ),
     Verb(
         name="disconnect",

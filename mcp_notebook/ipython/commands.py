@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from mcp_notebook.client.status import Status
 from mcp_notebook.commands import command
 from mcp_notebook.config import catalog, importing, trust
-from mcp_notebook.config.rules import doubtful
-from mcp_notebook.config.servers import Server, variables_of
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import CommandError, ServerConfigError
+from mcp_notebook.ipython import recording
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
 from mcp_notebook.ipython.page import Page, columns, sections, sentences, table, typed
 from mcp_notebook.ipython.view import place_of
@@ -73,6 +73,10 @@ class Commands:
                 return self._tools(name)
             case command.Call():
                 return self._call(wanted)
+            case command.Record():
+                return recording.record(self.workspace, wanted)
+            case command.Replay():
+                return recording.replay(self.workspace, wanted)
             case command.Disconnect(name):
                 self.workspace.disconnect(name)
                 return sentences([f"{name} is disconnected. Its sign-in is kept."])
@@ -158,7 +162,11 @@ class Commands:
 
     def _list(self) -> Page:
         book = self.workspace.book
-        known = {server.name: server for server in book.all()}
+        player = self.workspace.player
+        known = {
+            server.name: server
+            for server in (book.all() if player is None else map(player.server, player.servers))
+        }
         for session in self.workspace.sessions.values():
             known.setdefault(session.name, session.connection.server)
         if not known:
@@ -173,7 +181,7 @@ class Commands:
             [name, server.url or " ".join(server.command), self._stands(name)]
             for name, server in known.items()
         ]
-        notes = "\n".join(book.problems())
+        notes = "\n".join([*book.problems(), *recording.mode(self.workspace)])
         return table(["server", "address", "stands"], rows, notes)
 
     def _stands(self, name: str) -> str:
@@ -188,7 +196,7 @@ class Commands:
             [name, self._stands(name), self._protocol(session)]
             for name, session in self.workspace.sessions.items()
         ]
-        store = str(self.workspace.keeper.describe())
+        store = "\n".join([str(self.workspace.keeper.describe()), *recording.mode(self.workspace)])
         if not rows:
             return sentences(["No server is connected in this kernel.", *store.splitlines()])
         return table(["session", "stands", "protocol"], rows, store)
@@ -205,6 +213,11 @@ class Commands:
     def _doctor(self, name: str) -> Page:
         from mcp_notebook.auth.doctor import examine
 
+        if (player := self.workspace.player) is not None:
+            raise CommandError(
+                f"{player.path.name} is being replayed; no server is contacted.",
+                hint="End that first: %mcp replay off",
+            )
         session = self.workspace.session(name)
         server, credentials = session.connection.server, session.connection.credentials
         if credentials is None:
@@ -288,6 +301,8 @@ class Commands:
 
     def _demo(self) -> Page:
         server = self.workspace.demo()
+        if self.workspace.player is not None:
+            return sentences(["The demo server is replayed.", f"Next: %mcp connect {DEMO}"])
         return sentences(
             [
                 f"The demo server runs at {server.url} and is known as {DEMO!r}.",
@@ -307,26 +322,12 @@ def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
         place = place_of(server.url)
         lines.append(f"{server.name} ({place}) {what}.")
     lines += [note for note in notes if note]
-    lines += [line for server, _ in added for line in _sent_along(server)]
     if len(added) == 1:
         server = added[0][0]
         if server.transport == "stdio":
             lines += [trust.launch(server), f"To allow that: %mcp trust {server.name}"]
         lines.append(f"Next: %mcp connect {server.name}")
     return sentences(lines)
-
-
-def _sent_along(server: Server) -> list[str]:
-    """Tells what of this machine's variables goes to a server, and what may be a key by mistake."""
-    lines = []
-    if names := variables_of(server):
-        lines.append(f"{place_of(server.url)} is sent what {' and '.join(names)} holds here.")
-    if part := doubtful(server.url):
-        lines.append(
-            f"If {part[:4]}… in the address of {server.name} is a key, this notebook now holds it: "
-            "renew it, put it into an environment variable, and write ${NAME} in its place."
-        )
-    return lines
 
 
 def _step(step: Step, name: str, *, told: str) -> list[Html]:

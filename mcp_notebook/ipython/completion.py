@@ -6,6 +6,7 @@ A matcher of IPython's completer (API version 2); what could stand at the cursor
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,27 @@ if TYPE_CHECKING:
 IDENTIFIER = "mcp_notebook"
 _SESSION = ("mcp_notebook.session.session", "Session")
 
+_MAX_FILES = 200
+
 
 class _Known:
     """The names a completion may offer."""
 
     def __init__(self, magics: MCPMagics | None) -> None:
         self._magics = magics
+
+    def files(self, typed: str) -> Iterable[str]:
+        folder, name = os.path.split(typed)
+        try:
+            with os.scandir(os.path.expanduser(folder) or ".") as found:  # noqa: PTH111
+                names = sorted(
+                    entry.name + ("/" if entry.is_dir() else "")
+                    for entry in found
+                    if entry.name.startswith(name) and (name or not entry.name.startswith("."))
+                )
+        except OSError:
+            return []
+        return [os.path.join(folder, name) for name in names[:_MAX_FILES]]  # noqa: PTH118
 
     def servers(self) -> Iterable[str]:
         if self._magics is None:

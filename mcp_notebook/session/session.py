@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -22,7 +23,7 @@ from mcp_notebook.client.status import Status
 from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError, UnknownNameError
 from mcp_notebook.redaction import printable
 from mcp_notebook.schema.names import nearest
-from mcp_notebook.session.drift import Changes, Drift
+from mcp_notebook.session.drift import Change, Drift
 from mcp_notebook.session.prompts import Prompts
 from mcp_notebook.session.resources import Resources
 from mcp_notebook.session.suggestions import Suggestions
@@ -33,6 +34,8 @@ from mcp_notebook.waiting.frontend import FrontEnd
 from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
+    from mcp_types import CallToolResult
+
     from mcp_notebook.auth.sign_in import SignIn
     from mcp_notebook.batch.batch import Batch
 
@@ -66,7 +69,6 @@ class Session:
         batches: The last batch of each tool, by the tool's name.
         suggestions: What the server suggests for arguments.
         throttle: How fast the server takes calls; shared by all batches.
-        drifting: What has changed in the tools, and whether that was told.
     """
 
     def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
@@ -79,8 +81,8 @@ class Session:
         self.suggestions = Suggestions(connection)
         self.resources = Resources(self)
         self.prompts = Prompts(self)
-        self.drifting = Drift(connection.server)
-        connection.news.readers.append(self.drifting.saw)
+        self._drift = Drift(connection.server)
+        connection.news.readers.append(self._drift.saw)
         self._process = os.getpid()
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
@@ -115,6 +117,12 @@ class Session:
         return sign_in
 
     @property
+    def replayed(self) -> Path | None:
+        """The recording that answers in place of the server, or None."""
+        player = self.connection.player
+        return player.path if player is not None else None
+
+    @property
     def is_settled(self) -> bool:
         """Whether what the server offers is known, so that a name can be said to be wrong."""
         return self.connection.client is not None
@@ -133,13 +141,9 @@ class Session:
         self._questions.prepared = answer
 
     @property
-    def drift(self) -> Changes:
-        """What has changed in the server's tools since you used it last: a list; shows itself.
-
-        Each has ``.tool``, ``.kind`` (new, gone, changed) and ``.details``. Who has looked has
-        seen it: the next kernel compares with what the tools are now.
-        """
-        return self.drifting.changes()
+    def drift(self) -> list[Change]:
+        """What has changed in the server's tools since they were used last, if anything."""
+        return self._drift.changes()
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -203,9 +207,7 @@ class Session:
             call.progress.end()
             self.front_end.progress(call.progress)
             call.tell()
-            self.front_end.tell_changes(self)
 
-        self.front_end.tell_changes(self)
         return Wait(self._ours(work), look=look, at_end=at_end, what=call.progress.title)
 
     def _ours(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
@@ -230,6 +232,12 @@ class Session:
         # Who names a time limit has chosen to wait, whether or not somebody can be asked.
         if type(self.front_end) is not FrontEnd:
             self.front_end.look(self)
+
+    def was_known(self, tool: str, arguments: dict[str, Any], answer: CallToolResult) -> None:
+        """Takes note of a tool's answer that was known already and not asked for."""
+        recorder = self.connection.recorder
+        if recorder is not None:
+            recorder.keep(self.name, "tools/call", {"name": tool, "arguments": arguments}, answer)
 
     # -- ending -------------------------------------------------------------------------------
 
@@ -294,6 +302,7 @@ class Session:
             "name",
             "on_question",
             "prompts",
+            "replayed",
             "resources",
             "sign_in",
             "sign_out",
@@ -314,7 +323,8 @@ class Session:
         """Returns in a few words how the session stands."""
         if self.status is Status.CONNECTED:
             count = len(self.connection.tools)
-            return f"connected, {count} tool{'s' * (count != 1)}"
+            stands = "connected" if self.replayed is None else f"a replay of {self.replayed.name}"
+            return f"{stands}, {count} tool{'s' * (count != 1)}"
         if self.status is Status.FAILED and self.connection.failure is not None:
             return f"failed: {self.connection.failure.message}"
         return self.status.value.replace("_", " ")

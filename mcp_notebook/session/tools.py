@@ -21,7 +21,7 @@ from mcp_notebook.schema import names
 from mcp_notebook.schema.hints import may_be_repeated
 from mcp_notebook.schema.signature import Parameters
 from mcp_notebook.session.callables import Signed
-from mcp_notebook.session.toolbox import namesakes, show_tool, show_tools
+from mcp_notebook.session.toolbox import show_tool, show_tools
 from mcp_notebook.waiting.calls import Call
 from mcp_notebook.waiting.wait import Wait
 
@@ -139,16 +139,22 @@ class Tool:
     async def _send(
         self, tool: mcp_types.Tool, arguments: dict[str, Any], **options: Any
     ) -> mcp_types.CallToolResult:
+        from mcp_notebook.recording.recorder import kept
         from mcp_notebook.session.tasks import call_as_task, runs_as_task
 
         connection, repeatable = self._session.connection, may_be_repeated(tool)
-        if not runs_as_task(tool):
+        if not runs_as_task(tool) or connection.player is not None:
             return await connection.call_tool(
                 tool.name, arguments, repeatable=repeatable, **options
             )
         report = options.pop("progress_callback", None)
         return await connection.ask(
-            lambda client: call_as_task(client, tool.name, arguments, report),
+            lambda client: kept(
+                client,
+                "tools/call",
+                {"name": tool.name, "arguments": arguments},
+                call_as_task(client, tool.name, arguments, report),
+            ),
             operation=tool.name,
             repeatable=repeatable,
             **options,
@@ -392,6 +398,4 @@ class Tools:
         if not self._session.is_settled and not self._listing():
             line = f"{self._session.name}: {self._session.summary()}; its tools are not known yet."
             return Shown(line, html.remark(line))
-        name, doubled = self._session.name, self._session.connection.doubled
-        notes = namesakes(self._listing(), doubled, path=f"{name}.tools")
-        return show_tools(self._listing(), source=name, notes=list(notes))
+        return show_tools(self._listing(), source=self._session.name)

@@ -1,0 +1,298 @@
+"""Whole notebooks recorded and replayed: what is kept, what is answered from it, what is not."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+import mcp_notebook
+from mcp_notebook.config.servers import Server
+from mcp_notebook.errors import (
+    MCPNotebookError,
+    NotRecordedError,
+    ServerError,
+    ToolArgumentError,
+    ToolFailedError,
+)
+from mcp_notebook.recording.player import Player
+from mcp_notebook.workspace import Workspace
+from tests.peers import serve_tools
+
+
+@pytest.fixture
+def tools():
+    with serve_tools(unguarded=True) as tools:
+        yield tools
+
+
+@pytest.fixture
+def space(tools):
+    space = Workspace()
+    space.book.add(Server(name="peer", url=tools.url))
+    yield space
+    space.record(None)
+    space.replay(None)
+    for session in space.sessions.values():
+        session.disconnect()
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "run.jsonl"
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def calls(path) -> list[tuple[str, dict]]:
+    return [
+        (line["params"]["name"], line["params"]["arguments"])
+        for line in lines(path)
+        if line.get("request") == "tools/call"
+    ]
+
+
+def replay_alone(space, tools, file):
+    """Ends the recording and the server, and replays."""
+    space.record(None)
+    tools.stop()
+    space.replay(file)
+    return space.connect("peer").wait(5)
+
+
+# -- what comes back --------------------------------------------------------------------------
+
+
+def test_a_replay_answers_like_the_server_which_is_gone(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    table, echo = live.tools.table(limit=3), live.tools.echo(text="hi")
+    picture = live.tools.picture(width=3)
+    listing, docstring = repr(live.tools), live.tools.add.__doc__
+    again = replay_alone(space, tools, file)
+    assert again is not live
+    assert again.tools.table(limit=3).to_frame().equals(table.to_frame())
+    assert again.tools.echo(text="hi")._repr_mimebundle_() == echo._repr_mimebundle_()
+    assert again.tools.picture(width=3).images[0].data == picture.images[0].data
+    assert (repr(again.tools), again.tools.add.__doc__) == (listing, docstring)
+
+
+def test_the_session_says_that_it_is_a_replay(space, tools, file):
+    space.record(file)
+    space.connect("peer").wait(5)
+    session = replay_alone(space, tools, file)
+    assert session.replayed == file
+    assert "a replay of run.jsonl, 13 tools" in repr(session)
+    assert tools.url in repr(session)
+
+
+def test_failures_of_a_tool_and_errors_of_the_server_replay_as_such(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    with pytest.raises(ToolFailedError) as failed:
+        live.tools.fail(message="broken")
+    with pytest.raises(ServerError) as refused:
+        live.resources.read("peers://nowhere")
+    again = replay_alone(space, tools, file)
+    with pytest.raises(ToolFailedError) as caught:
+        again.tools.fail(message="broken")
+    assert str(caught.value) == str(failed.value)
+    with pytest.raises(ServerError) as caught:
+        again.resources.read("peers://nowhere")
+    assert (str(caught.value), caught.value.code) == (str(refused.value), refused.value.code)
+
+
+def test_the_same_call_has_its_answers_in_their_order_and_then_the_last_one(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    for text in ("one", "two"):
+        tools.note_text = text
+        live.resources.read("peers://note")
+    again = replay_alone(space, tools, file)
+    assert [again.resources.read("peers://note").text for _ in range(3)] == ["one", "two", "two"]
+
+
+def test_resources_and_prompts_replay(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    listed = [resource.uri for resource in live.resources]
+    templates = [template.name for template in live.resources.templates]
+    prompts = [prompt.name for prompt in live.prompts]
+    text = live.prompts.compare(one="Mars").text
+    planet = live.resources.templates.planet(name="Mars").text
+    again = replay_alone(space, tools, file)
+    assert [resource.uri for resource in again.resources] == listed
+    assert [template.name for template in again.resources.templates] == templates
+    assert [prompt.name for prompt in again.prompts] == prompts
+    assert again.prompts.compare(one="Mars").text == text
+    assert again.resources.templates.planet(name="Mars").text == planet
+
+
+def test_a_batch_replays_row_by_row_and_asks_nobody(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    rows = [{"name": str(n)} for n in range(20)]
+    frame = live.tools.delete.map(rows, confirm=False).to_frame()
+    again = replay_alone(space, tools, file)
+    batch = again.tools.delete.map([*rows, {"name": "new"}], rate="1/min")
+    assert batch.to_frame()["result"].tolist()[:20] == frame["result"].tolist()
+    assert isinstance(batch.errors[20], NotRecordedError)
+
+
+def test_answers_from_the_cache_are_recorded_as_well_and_a_replay_leaves_the_cache_alone(
+    space, tools, file, tmp_path
+):
+    cache = tmp_path / "answers.sqlite"
+    space.connect("peer").wait(5).tools.echo.map(["a", "b"], cache=cache)
+    space.record(file)
+    space.connect("peer").tools.echo.map(["a", "b"], cache=cache)
+    assert tools.calls("echo") == 2
+    cache.unlink()
+    again = replay_alone(space, tools, file)
+    assert [r.data for r in again.tools.echo.map(["a", "b"], cache=cache)] == ["a", "b"]
+    assert not cache.exists()
+
+
+def test_what_was_not_recorded_is_told_with_what_was_and_the_way_to_it(space, tools, file):
+    space.record(file)
+    space.connect("peer").wait(5).tools.echo(text="known")
+    again = replay_alone(space, tools, file)
+    with pytest.raises(NotRecordedError, match=r'echo of peer .* with \{"text": "new"\}') as caught:
+        again.tools.echo(text="new")
+    assert '{"text": "known"}' in caught.value.hint
+    assert f"%mcp record {file}" in caught.value.hint
+    with pytest.raises(NotRecordedError, match="add of peer was not recorded"):
+        again.tools.add(a=1, b=2)
+    with pytest.raises(ToolArgumentError):
+        again.tools.add(a="x")
+    with pytest.raises(NotRecordedError, match=r"'other' is not in run\.jsonl, which has 'peer'"):
+        space.connect("other")
+
+
+# -- recording --------------------------------------------------------------------------------
+
+
+def test_a_session_that_is_open_already_is_recorded_from_then_on(space, tools, file):
+    live = space.connect("peer").wait(5)
+    live.tools.echo(text="before")
+    space.record(file)
+    live.tools.echo(text="after")
+    space.record(None)
+    live.tools.echo(text="later")
+    assert calls(file) == [("echo", {"text": "after"})]
+    again = replay_alone(space, tools, file)
+    assert again.tools.echo(text="after").data == "after"
+
+
+def test_what_is_recorded_anew_takes_the_place_of_the_older(space, tools, file):
+    for text in ("old", "new"):
+        space.record(file)
+        session = space.connect("peer").wait(5)
+        tools.note_text = text
+        session.resources.read("peers://note")
+        session.tools.echo(text=text)
+        space.record(None)
+    again = replay_alone(space, tools, file)
+    assert again.resources.read("peers://note").text == "new"
+    assert again.tools.echo(text="old").data == "old"
+
+
+def test_replace_drops_what_the_file_holds(space, file):
+    for text in ("old", "new"):
+        space.record(file, replace=True)
+        space.connect("peer").wait(5).tools.echo(text=text)
+        space.record(None)
+    assert calls(file) == [("echo", {"text": "new"})]
+
+
+def test_a_kernel_that_died_in_the_middle_of_a_line_costs_that_line(space, tools, file):
+    space.record(file)
+    space.connect("peer").wait(5).tools.echo(text="a")
+    space.record(None)
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'{"server": "peer", "requ')
+    player = Player(file)
+    assert len(player.contents()) == 1
+    player.close()
+    space.record(file)
+    space.record(None)
+    assert file.read_bytes().startswith(whole + b'{"kind"')
+
+
+def test_the_file_is_private_and_says_where_answers_are_from(space, file):
+    file.write_text("")
+    file.chmod(0o644)
+    space.record(file)
+    space.connect("peer").wait(5).tools.echo(text="a")
+    space.record(None)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    header, met, *_ = lines(file)
+    assert header["kind"] == "mcp_notebook recording"
+    assert met["server"] == "peer"
+    assert met["serverInfo"]["version"] == "1.0"
+    [call] = [line for line in lines(file) if line.get("request") == "tools/call"]
+    assert len(call["schema"]) == 16
+    assert call["at"].startswith("20")
+
+
+def test_a_file_that_is_no_recording_is_left_alone(space, file):
+    for text in ("precious\n", '{"row": 1}\n'):
+        file.write_text(text)
+        for use in (space.record, space.replay):
+            with pytest.raises(MCPNotebookError, match="is no recording"):
+                use(file)
+        assert file.read_text() == text
+    assert space.recorder is space.player is None
+
+
+def test_a_recording_that_is_not_there_is_told(space, file):
+    with pytest.raises(MCPNotebookError, match=r"run\.jsonl cannot be read") as caught:
+        space.replay(file)
+    assert f"%mcp record {file}" in caught.value.hint
+
+
+def test_one_does_not_record_what_is_replayed(space, file, tmp_path):
+    space.record(file)
+    with pytest.raises(MCPNotebookError, match="being recorded"):
+        space.replay(file)
+    space.record(None)
+    space.replay(file)
+    with pytest.raises(MCPNotebookError, match="being replayed"):
+        space.record(tmp_path / "other.jsonl")
+
+
+def test_a_disk_that_is_full_costs_the_recording_and_no_call(space, file):
+    recorder = space.record(file)
+    session = space.connect("peer").wait(5)
+    recorder._file.close()
+
+    class Full:
+        closed = False
+
+        def write(self, data: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None: ...
+
+    recorder._file = Full()
+    assert session.tools.echo(text="a").data == "a"
+    with pytest.raises(MCPNotebookError, match="No space left"):
+        space.record(None)
+    assert space.recorder is None
+
+
+# -- scripts ----------------------------------------------------------------------------------
+
+
+def test_scripts_record_and_replay_a_block(space, tools, file, monkeypatch):
+    monkeypatch.setattr("mcp_notebook.workspace.workspace", lambda: space)
+    with mcp_notebook.record(file) as recorder, mcp_notebook.connect("peer") as session:
+        session.tools.echo(text="a")
+    assert recorder.answers > 1
+    tools.stop()
+    with mcp_notebook.replay(file), mcp_notebook.connect("peer") as session:
+        assert session.tools.echo(text="a").data == "a"
+    assert space.player is None
