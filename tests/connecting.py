@@ -15,6 +15,7 @@ from mcp_notebook.client.status import Status
 from mcp_notebook.client.transport import Limits
 from mcp_notebook.config.servers import Server
 from tests.peers import visit
+from tests.peers.fault_proxy import FaultProxy
 
 
 @contextlib.asynccontextmanager
@@ -46,6 +47,12 @@ async def until(connection: Connection, condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await connection.changed()
+
+
+async def listened_to(proxy: FaultProxy) -> None:
+    """Waits until the client listens for news, which keeps a connection of its own busy."""
+    listens = "subscriptions/listen"
+    await asyncio.to_thread(proxy.wait_until, lambda: any(r.rpc == listens for r in proxy.seen))
 
 
 async def link(connection: Connection) -> str:

@@ -13,6 +13,7 @@ import pytest
 from IPython.core.completer import IPCompleter, provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from mcp_notebook.errors import UnknownToolError
 from tests.mapping import session_with
@@ -64,7 +65,8 @@ def session(served):
 
 @pytest.fixture(scope="module")
 def shell():
-    made = InteractiveShell.instance()
+    # A history would be written at the end of the process, to a folder that may be gone by then.
+    made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     yield made
     InteractiveShell.clear_instance()
 

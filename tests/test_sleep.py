@@ -14,7 +14,7 @@ import pytest
 from mcp_notebook.client import pools
 from mcp_notebook.client.pools import Pools
 from mcp_notebook.errors import ConnectionFailedError
-from tests.connecting import connected, handshake, http, toy
+from tests.connecting import connected, handshake, http, listened_to, toy
 from tests.peers import serve_tools
 from tests.peers.fault_proxy import serve_faults
 
@@ -50,6 +50,7 @@ def tools():
 async def test_a_call_after_a_sleep_takes_a_connection_of_its_own(tools, sleep):
     with serve_faults(tools.port) as proxy:
         async with connected(proxy.url) as connection:
+            await listened_to(proxy)
             await connection.call_tool("add", {"a": 1, "b": 2})
             before = proxy.connections
             sleep(pools.KEEP_SECONDS / 2)

@@ -23,7 +23,16 @@ from mcp_notebook.errors import (
     ServerConfigError,
     ServerError,
 )
-from tests.connecting import connected, connection_to, handshake, http, result, toy, until
+from tests.connecting import (
+    connected,
+    connection_to,
+    handshake,
+    http,
+    listened_to,
+    result,
+    toy,
+    until,
+)
 from tests.peers import serve_tools
 from tests.peers.fault_proxy import Delay, Hole, Lost, Reset, Status, serve_faults
 
@@ -482,6 +491,7 @@ async def test_one_call_at_a_time_keeps_to_one_connection():
         serve_faults(tools.port) as proxy,
     ):
         async with connected(proxy.url) as connection:
+            await listened_to(proxy)
             await connection.call_tool("add", {"a": 1, "b": 1})
             before = proxy.connections
             for _ in range(10):

@@ -12,10 +12,12 @@ import pytest
 
 from mcp_notebook.auth import grants
 from mcp_notebook.auth.credentials import Credentials
+from mcp_notebook.auth.keyring_store import KeyringStore
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
 from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import AuthorizationServerError, TokenStoreError
+from tests.auth.keyrings import GoodKeyring
 from tests.auth.signing import credentials_of, server_of, signed_in
 from tests.peers import serve_authority
 
@@ -174,6 +176,35 @@ async def test_a_spent_refresh_token_is_dropped_and_the_client_kept(authority, c
     assert await credentials.current() is None
     record, _ = await signed_in(credentials)
     assert record.client_id == before.client_id
+
+
+async def test_a_sign_in_elsewhere_counts_though_the_token_of_this_kernel_is_spent(
+    authority, credentials, store
+):
+    before = await credentials.load()
+    authority.revoke_grants()
+    authority.knobs.slow_paths = {"/token": 0.3}
+    renewing = asyncio.create_task(credentials.renew(before.access_token))
+    await asyncio.to_thread(authority.wait_until, lambda: authority.count("/token") == 1)
+    theirs = replace(before, access_token="theirs", refresh_token="theirs too")
+    theirs = await another_kernel(credentials, store).keeper.save(theirs)
+    assert await renewing == theirs
+    assert await credentials.load(fresh=True) == theirs
+
+
+async def test_a_renewal_elsewhere_is_seen_on_a_disk_where_nothing_can_tell_of_it(
+    authority, tools, private_home
+):
+    private_home.mkdir()
+    (private_home / "sign-ins").write_bytes(b"no directory")
+    store = KeyringStore(backend=GoodKeyring())
+    first, second = credentials_of(tools, store), credentials_of(tools, store)
+    before, _ = await signed_in(first)
+    assert await second.load() == before
+    theirs = await first.renew(before.access_token)
+    assert await second.load() == before  # what it remembers
+    assert await second.renew(before.access_token) == theirs
+    assert authority.reuses == 0
 
 
 async def test_a_client_that_was_purged_is_forgotten(authority, credentials):
