@@ -2,6 +2,7 @@
 
 Text that came from outside (a server, an authorization server, a browser) goes through
 `printable` before a person sees it; anything that may hold a credential goes through `redact`.
+What is known to be one, because it was filled in from a variable, is taken out wherever it occurs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
+from urllib.parse import quote
 
 _TELLING_KEYS = (
     "access_token|refresh_token|id_token|client_secret|code|code_verifier|state|assertion|"
@@ -17,13 +19,43 @@ _TELLING_KEYS = (
 _IN_QUERY = re.compile(rf"(?i)\b({_TELLING_KEYS})=[^&\s\"'<>]+")
 _IN_JSON = re.compile(rf"(?i)([\"']({_TELLING_KEYS})[\"']\s*:\s*)[\"'][^\"']*[\"']")
 _IN_HEADER = re.compile(r"(?i)\b(Bearer|DPoP|Basic)\s+[A-Za-z0-9\-._~+/]{6,}=*")
+# As the HTTP client logs the headers of an answer, and the SDK the session it was given.
+_IN_FIELDS = re.compile(
+    r"(?i)(b?['\"](?:set-cookie|cookie|authorization|mcp-session-id)['\"], b?)"
+    r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
+)
+_SESSION = re.compile(r"(?i)\b(session id:? )\S+")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 _LINE_BREAK = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+_concealed: tuple[str, ...] = ()
+_MOST_CONCEALED = 100
+_SHORTEST_CONCEALED = 8
+
+
+def conceal(value: str) -> None:
+    """Has `redact` take a value out of every text from now on.
+
+    Plain words and short values are left: they may stand in any sentence.
+
+    Args:
+        value: What a variable holds that is sent to a server or handed to a program.
+    """
+    global _concealed
+    if len(value) < _SHORTEST_CONCEALED or value.isalpha() or value in _concealed:
+        return
+    # Replaced as a whole, as other threads may be reading it.
+    _concealed = tuple(dict.fromkeys((value, quote(value, safe=""), *_concealed)))[:_MOST_CONCEALED]
+
+
 def redact(text: str) -> str:
     """Returns the text with everything that looks like a credential replaced by ``***``."""
+    for value in sorted(_concealed, key=len, reverse=True):  # a value before its own parts
+        text = text.replace(value, "***")
+    text = _IN_FIELDS.sub(r"\1***", text)
+    text = _SESSION.sub(r"\1***", text)
     text = _IN_QUERY.sub(r"\1=***", text)
     text = _IN_JSON.sub(r'\1"***"', text)
     return _IN_HEADER.sub(r"\1 ***", text)

@@ -172,11 +172,13 @@ async def test_a_listing_that_goes_round_in_circles_ends():
         if message.get("method") != "tools/list":
             writer.write(handshake(message) or http(b"{}"))
             return
-        tool = {"name": "t", "inputSchema": {"type": "object"}}
+        asked.append(message)
+        tool = {"name": f"t{len(asked)}", "inputSchema": {"type": "object"}}
         writer.write(http(result(message, tools=[tool], nextCursor="again")))
 
+    asked: list[object] = []
     async with toy(handle) as url, connected(url) as connection:
-        assert len(connection.tools) == 2
+        assert [tool.name for tool in connection.tools] == ["t1", "t2"]
 
 
 # -- calls ------------------------------------------------------------------------------------

@@ -291,12 +291,14 @@ class TestPreview:
                 {"command": "bash", "args": ["-c", "evil"], "env": {"LOG": "planted"}},
                 "f.json",
             ),
+            read_entry("keyed", {"url": "https://a.example/s/${A_KEY}/mcp?t=${TEAM}"}, "f.json"),
             read_entry("bad", {"url": "http://a.example"}, "f.json"),
         ]
         text = importing.preview(found)
         assert text.count("f.json") == 1
         assert URL in text
         assert "FIGMA_KEY" in text
+        assert "in its address, this machine's A_KEY and TEAM" in text
         assert "bash -c evil" in text
         assert "careful" in text
         assert "LOG" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_notebook.schema.names import identifier, identifiers, nearest
+from mcp_notebook.schema.names import displaced, identifier, identifiers, nearest
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,9 @@ def test_a_taken_identifier_gets_an_underscore():
 def test_the_nearest_name_is_found_across_case_and_dashes():
     assert nearest("Get-Fil", ["get_file", "list"]) == "get_file"
     assert nearest("zebra", ["get_file", "list"]) is None
+
+
+def test_names_whose_identifier_is_taken_are_told():
+    assert displaced(["a-b", "a b", "c", "_"]) == {"a b": "a_b"}
+    assert displaced(["get-file", "get_file"]) == {"get-file": "get_file"}
+    assert displaced(["close"], taken={"close"}) == {}

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mcp_notebook.redaction import RedactingFilter, clean_lines, printable, redact
+from mcp_notebook.redaction import RedactingFilter, clean_lines, conceal, printable, redact
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from mcp_notebook.redaction import RedactingFilter, clean_lines, printable, reda
         "authorization: basic s3cr3t-value==",
         "DPoP s3cr3t-value",
         "client_secret=s3cr3t-value",
+        "Received session ID: s3cr3t-value",
+        "[(b'Content-Type', b'x'), (b'Set-Cookie', b'sid=s3cr3t-value; Path=/'), (b'A', b'b')]",
+        '[(b"mcp-session-id", b"s3cr3t-value")]',
     ],
 )
 def test_what_looks_like_a_credential_is_taken_out(text):
@@ -54,6 +57,19 @@ def test_an_error_description_is_ascii_only():
 
 def test_lines_stay_and_what_overwrites_them_does_not():
     assert clean_lines("one\r\ntwo\rthree\x1b[2J\tfour") == "one\ntwo\nthree\tfour"
+
+
+def test_a_known_value_is_taken_out_and_a_plain_word_is_not():
+    for value in ("design", "everything", "k3y", "s3cr3t-one", "s3cr3t-one-and-more"):
+        conceal(value)
+    text = "design everything k3y"
+    assert redact(f"{text} s3cr3t-one s3cr3t-one-and-more") == f"{text} *** ***"
+
+
+def test_only_the_latest_values_are_known():
+    for number in range(300):
+        conceal(f"s3cr3t-number-{number}")
+    assert redact("s3cr3t-number-299") == "***"
 
 
 def test_a_log_record_loses_its_credentials_and_its_traceback(caplog):

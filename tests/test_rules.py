@@ -27,6 +27,8 @@ from mcp_notebook.errors import ServerConfigError
         ("Authorization", "Bearer ${PART}abcdef"),
         ("key", "x"),
         ("", "-----BEGIN PRIVATE KEY-----"),
+        ("X-Api-Key", "${KEY:-abcdef}"),
+        ("X-Team", "${KEY:-ghp_abcdef}"),
     ],
 )
 def test_a_credential_is_recognised(name, value):
@@ -84,6 +86,13 @@ def test_a_plain_name_is_taken(name):
         "http://localhost:3000/mcp",
         "http://127.0.0.1:3000/mcp",
         "http://[::1]:3000/mcp",
+        "https://a.example/mcp?api_key=${KEY}",
+        "https://a.example/mcp?code=${env:CODE}&key=${KEY:-}",
+        "https://a.example/s/${KEY}/mcp",
+        "https://a.example/mcp/123e4567-e89b-12d3-a456-426614174000",
+        "https://a.example/api/2.0/mcp/genie/01ef0123456789abcdef0123456789ab",
+        "https://a.example/token-service/pypi-server/npm_server/mcp",
+        "https://a.example/v1/arn%3Aaws%3Aagents%3Aeu-west-1%3A123456789012%3Aruntime%2Fx-Ab1/mcp",
     ],
 )
 def test_a_server_address_is_taken(url):
@@ -111,6 +120,17 @@ def test_a_server_address_is_taken(url):
         "https://a.example/\n",
         "https://a.example\\@evil.example/",
         "https://${HOST}/mcp",
+        "${ADDRESS}",
+        "https://a.example:${PORT}/mcp",
+        "https://${USER}@a.example/mcp",
+        "https://a.example/${",
+        "https://a.example/${a b}",
+        "https://a.example/mcp?api_key=${KEY:-abc}",
+        "https://a.example/mcp?api_key=${KEY}abc",
+        "https://a.example/s/abcNGI5YjY5ZTQ0YzQ4NS1hYzEwLTJkMmE/mcp",
+        "https://a.example/s/%61bcNGI5YjY5ZTQ0YzQ4NS1hYzEwLTJkMmE/mcp",
+        "https://a.example/sk-proj-abc123def456ghi789/mcp",
+        "https://a.example/s/${KEY:-abcNGI5YjY5ZTQ0YzQ4NS1hYzEwLTJkMmE}/mcp",
         "http://a.example/mcp",
         "http://localhost.evil.example/mcp",
         "http://127.0.0.1.evil.example/mcp",
@@ -122,6 +142,24 @@ def test_another_address_is_refused_without_being_repeated(url):
     with pytest.raises(ServerConfigError) as caught:
         rules.check_server_url(url)
     assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("https://a.example/mcp", ""),
+        ("https://a.example/a-long-path-with-2-numbers-of-2025/mcp", ""),
+        ("https://a.example/s/${KEY}/mcp?key=${KEY}", ""),
+        ("https://a.example/mcp/123e4567-e89b-12d3-a456-426614174000", "123e4567-e89b"),
+        ("https://a.example/genie/01ef0123456789abcdef0123456789ab", "01ef"),
+        ("https://a.example/mcp?customer=123e4567-e89b-12d3-a456-426614174000", "123e4567"),
+    ],
+)
+def test_what_may_be_a_key_or_an_identifier_is_found(url, part):
+    rules.check_server_url(url)
+    found = rules.doubtful(url)
+    assert found.startswith(part)
+    assert bool(found) == bool(part)
 
 
 def test_plain_http_to_another_machine_is_taken_on_request():

@@ -12,8 +12,18 @@ import pytest
 from filelock import FileLock
 
 from mcp_notebook.config import statefile
-from mcp_notebook.config.servers import OAuthSettings, Server, ServerBook, expand, request_headers
+from mcp_notebook.config.servers import (
+    OAuthSettings,
+    Server,
+    ServerBook,
+    address_of,
+    expand,
+    is_keyed,
+    request_headers,
+    variables_of,
+)
 from mcp_notebook.errors import ServerConfigError
+from mcp_notebook.redaction import redact
 
 FIGMA = Server(name="figma", url="https://mcp.figma.com/mcp")
 FILES = Server(
@@ -250,3 +260,20 @@ class TestExpand:
             request_headers(server, {"A": "planted\r\nEvil: 1"})
         assert "planted" not in str(caught.value)
         assert caught.value.hint.endswith("A")
+
+    def test_an_address_is_filled_in_so_that_a_value_stays_one_part_of_it(self):
+        server = Server(name="a", url="https://a.example/s/${A}/mcp?key=${A}&team=${T:-x}")
+        filled = address_of(server, {"A": " p/l?a#n&t "})
+        assert filled == "https://a.example/s/p%2Fl%3Fa%23n%26t/mcp?key=p%2Fl%3Fa%23n%26t&team=x"
+        assert variables_of(server) == ("A", "T")
+        with pytest.raises(ServerConfigError, match="variable A is not set"):
+            address_of(server, {})
+
+    def test_a_key_in_the_path_stands_for_a_sign_in_and_one_in_the_query_beside_it(self):
+        assert is_keyed(Server(name="a", url="https://a.example/s/${A}/mcp"))
+        assert not is_keyed(Server(name="a", url="https://a.example/mcp?key=${A}"))
+
+    def test_what_was_filled_in_is_taken_out_of_messages(self):
+        expand("${A} ${B}", {"A": "pl4nted-value", "B": "it's/pl4nted"})
+        told = redact("no such key: pl4nted-value, GET /mcp?x=it%27s%2Fpl4nted and it's/pl4nted")
+        assert "pl4nted" not in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_notebook.errors import UnknownToolError
+from mcp_notebook.ipython.view import view_of
 from tests.mapping import session_with
 from tests.peers import serve_tools
 
@@ -48,3 +49,35 @@ def test_a_name_nobody_has_is_told_when_it_is_called(tools):
         with pytest.raises(UnknownToolError, match="late_comers") as caught:
             tool()
         assert "late-comer" in caught.value.hint
+
+
+def test_of_two_tools_by_one_name_the_first_is_used_and_that_is_said(tools):
+    listed = tools.mcp.list_tools
+
+    async def twice():
+        first, *others = await listed()
+        other = first.model_copy(update={"description": "Another."})
+        return [first, *others, other, others[0]]  # the last one is merely repeated
+
+    tools.mcp.list_tools = twice
+    with session_with(tools.url) as session:
+        session.wait(20)
+        assert session.connection.doubled == ["echo"]
+        assert [tool.name for tool in session.tools].count("echo") == 1
+        assert session.tools.echo.description == "Says it back."
+        assert "It lists several tools called 'echo': the first is used." in repr(session.tools)
+        assert view_of(session).lines[1] == (
+            "It lists several tools called 'echo': the first is used."
+        )
+
+
+def test_a_name_whose_identifier_is_another_tool_is_told_with_how_to_reach_it(tools):
+    tools.add_tool("late_comer")
+    with session_with(tools.url) as session:
+        session.wait(20)
+        assert session.tools.late_comer.name == "late_comer"
+        assert session.tools["late-comer"].name == "late-comer"
+        line = "peer.tools['late-comer'] is another tool than peer.tools.late_comer."
+        assert repr(session.tools).splitlines()[-1] == line
+        assert line in session.tools._repr_mimebundle_()["text/html"].replace("&#x27;", "'")
+        assert line in view_of(session).lines

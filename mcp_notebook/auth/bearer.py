@@ -15,6 +15,7 @@ from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.challenge import bearer_challenge
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.record import TokenRecord
+from mcp_notebook.config.servers import is_keyed
 from mcp_notebook.config.urls import origin
 from mcp_notebook.errors import SignInError, SignInNeededError
 from mcp_notebook.redaction import printable
@@ -26,6 +27,7 @@ class Bearer(httpx2.Auth):
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._origin = origin(credentials.server.url)
+        self._keyed = is_keyed(credentials.server)
         self._nonce: str | None = None
 
     async def async_auth_flow(
@@ -35,7 +37,7 @@ class Bearer(httpx2.Auth):
         if origin(str(request.url)) != self._origin:
             yield request
             return
-        if "Authorization" in request.headers:  # the person's own, from the server's headers
+        if self._keyed or "Authorization" in request.headers:  # the person's own, see `Server`
             self._judge_own((yield request))
             return
         record = await self._credentials.current()
@@ -93,11 +95,11 @@ class Bearer(httpx2.Auth):
 
     def _judge_own(self, response: httpx2.Response) -> None:
         if response.status_code == 401:
-            name = self._credentials.server.name
+            own = "address" if self._keyed else "Authorization header"
             raise SignInError(
-                f"{name} does not accept the Authorization header it was added with.",
-                hint="Renew what the header's variable holds; or add the server without the "
-                "header, to sign in.",
+                f"{self._credentials.server.name} does not accept the {own} it was added with.",
+                hint="Renew what the variable in it holds; or add the server without it, to sign "
+                "in.",
             )
 
     def _judge(self, response: httpx2.Response, *, had_token: bool) -> None:

@@ -20,7 +20,7 @@ from mcp_notebook.auth.fetch import Fetch, Reply
 from mcp_notebook.auth.metadata import Challenge, Discovery, Step
 from mcp_notebook.auth.record import TokenRecord
 from mcp_notebook.config import catalog
-from mcp_notebook.config.servers import OAuthSettings, Server, request_headers
+from mcp_notebook.config.servers import OAuthSettings, Server, address_of, request_headers
 from mcp_notebook.config.urls import host_of, shown
 from mcp_notebook.errors import (
     AuthorizationServerError,
@@ -158,7 +158,7 @@ class _Examination:
             **request_headers(self._server, os.environ),
             "Accept": "application/json, text/event-stream",
         }
-        url, what, rfc = self._server.url, "the server", "RFC 6750 §3"
+        url, what, rfc = address_of(self._server, os.environ), "the server", "RFC 6750 §3"
         try:
             if self._server.transport == "sse":
                 return await fetch.get(url, what=what, rfc=rfc, headers=headers)

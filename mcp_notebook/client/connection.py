@@ -60,7 +60,8 @@ class Connection:
     """One server's client, with its sign-in. All methods but the constructor run on the loop.
 
     Attributes:
-        tools: What the server offers, as its last listing says.
+        tools: What the server offers, as its last listing says; of two by one name the first.
+        doubled: The names by which it lists several that differ.
         failure: Why the connection failed, while `status` is ``failed``.
         news: What the server said has changed.
         player: The recording that answers in place of the server, or None.
@@ -86,6 +87,7 @@ class Connection:
         self.server = server
         self.player = player
         self.tools: list[Tool] = []
+        self.doubled: list[str] = []
         self.failure: MCPNotebookError | None = None
         self.limits = limits or Limits()
         signs_in = server.transport != "stdio" and player is None
@@ -276,9 +278,13 @@ class Connection:
         self._changed.fire()
 
     def _take(self, tools: list[Tool]) -> None:
-        self.tools = tools
+        first: dict[str, Tool] = {}
+        for tool in tools:
+            first.setdefault(tool.name, tool)
+        self.doubled = list({tool.name: None for tool in tools if tool != first[tool.name]})
+        self.tools = list(first.values())
         if self.player is None:  # what a recording has is no news
-            self.news.listed(tools)
+            self.news.listed(self.tools)
 
     def _lose(self, line: Line) -> None:
         """Has the owner leave a client that is no longer any good, and enter a new one."""

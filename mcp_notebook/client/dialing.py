@@ -31,7 +31,7 @@ from mcp_notebook.client.logs import tame
 from mcp_notebook.client.sse import sse_transport
 from mcp_notebook.client.translating import is_answer
 from mcp_notebook.client.transport import GuardedClient, Limits
-from mcp_notebook.config.servers import Server, expand, request_headers
+from mcp_notebook.config.servers import Server, address_of, expand, request_headers
 from mcp_notebook.recording.player import Player
 from mcp_notebook.recording.recorder import Recorder
 from mcp_notebook.redaction import clean_lines, redact
@@ -172,10 +172,11 @@ def _http(server: Server, auth: httpx2.Auth | None, limits: Limits) -> GuardedCl
 
 
 def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> Any:
+    url = address_of(server, os.environ)
     if server.transport == "sse":
-        return _Watched(sse_transport(server.url, http), over)
+        return _Watched(sse_transport(url, http), over)
     transport = streamable_http_client(
-        server.url, http_client=http, max_sse_event_size=http.bounds.event_bytes
+        url, http_client=http, max_sse_event_size=http.bounds.event_bytes
     )
     return _Watched(transport, over)
 

@@ -80,7 +80,8 @@ VERBS: tuple[Verb, ...] = (
         cell_instead=("NAME", "URL"),
         notes="A program on this machine: %mcp add NAME -- COMMAND ARGS.\n"
         "Several at once: %%mcp add, with the mcpServers JSON of a README in the cell.\n"
-        "Secrets are never on the line: name a variable, as ${NAME} in --header and --env.",
+        "Secrets are never on the line: name a variable, as ${NAME} in --header and --env,\n"
+        "and in the address behind its host, where a service has its key there.",
         examples=(
             "add figma https://mcp.figma.com/mcp",
             "add crm https://crm.example/mcp --client-id abc --client-secret",

@@ -164,6 +164,8 @@ def preview(found: Sequence[Found]) -> str:
             lines.append(trust.launch(item.server))
         else:
             lines.append(f"  contacts  {printable(item.server.url, 2048)}")
+            if names := _variables(item.server.url):
+                lines.append(f"  sends     in its address, this machine's {names}")
             for name, value in item.server.headers.items():
                 lines.append(f"  sends     {_sent(name, value)}")
         blocks.append("\n".join(lines))
@@ -171,10 +173,13 @@ def preview(found: Sequence[Found]) -> str:
 
 
 def _sent(name: str, value: str) -> str:
-    variables = [match["name"] for match in rules.REFERENCE.finditer(value)]
-    if variables:
-        return f"{name}, made of this machine's {' and '.join(variables)}"
+    if names := _variables(value):
+        return f"{name}, made of this machine's {names}"
     return f"{name}: {printable(value, 200)}"
+
+
+def _variables(text: str) -> str:
+    return " and ".join(match["name"] for match in rules.REFERENCE.finditer(text))
 
 
 def _content(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from itertools import pairwise
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from mcp_notebook.errors import ServerConfigError
 from mcp_notebook.redaction import printable
@@ -59,6 +59,9 @@ _SCHEME = re.compile(r"(?i)^(bearer|basic|dpop|token|apikey|api-key|digest)\b[\s
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MIXED = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])")
 _OPAQUE = re.compile(rf"{_MIXED.pattern}[A-Za-z0-9+/=_-]{{32,}}")
+_LONG = re.compile(rf"{_MIXED.pattern}[A-Za-z0-9+/=._-]{{20,}}")
+_HEXADECIMAL = re.compile(r"(?i)[0-9a-f]+")
+_AUTHORITY = re.compile(r"^([^/?#]*//[^/?#]*).*", re.DOTALL)
 _OURS = frozenset(
     {
         "connection",
@@ -91,13 +94,15 @@ _FROM_A_VARIABLE = "Put it into an environment variable and write ${NAME} in its
 
 
 def looks_secret(name: str, value: str) -> bool:
-    """Tells whether a value looks like a credential; ``${NAME}`` references do not count.
+    """Tells whether a value looks like a credential.
+
+    ``${NAME}`` references do not count, but for what they have as a default.
 
     Args:
         name: What the value is called (a header, a variable, a query key), or ``""``.
         value: The value. Any text at all is a secret under a telling name such as ``X-Api-Key``.
     """
-    plain = REFERENCE.sub("", value).strip()
+    plain = REFERENCE.sub(lambda match: match["default"] or "", value).strip()
     schemed = _SCHEME.match(plain)
     rest = _SCHEME.sub("", plain).strip()
     if not rest or rest.lower() in _PLAIN_WORDS or _FILE.fullmatch(rest):
@@ -138,14 +143,17 @@ def is_loopback(host: str) -> bool:
 
 
 def check_server_url(url: str, *, insecure: bool = False) -> None:
-    """Checks the address of a server: https (http on this machine), and no credential in it."""
-    if "${" in url:
+    """Checks the address of a server: https (http on this machine), and no credential in it.
+
+    Behind the host it may hold ``${NAME}`` references: some services have their keys there.
+    """
+    _check_references("the server's address", url)
+    if "${" in _AUTHORITY.sub(r"\1", url):
         raise ServerConfigError(
-            "The server's address holds a ${…} reference, which is not filled in.",
-            hint="Write the whole address. A credential goes into a header: "
-            "--header X-Api-Key=${NAME}.",
+            "The host of the server's address is a ${…} reference.",
+            hint="Write scheme and host out; a reference may stand in the path and the query.",
         )
-    parts = _parse(url)
+    parts = _parse(REFERENCE.sub("x", url))
     if parts.username is not None or parts.password is not None:
         raise ServerConfigError(
             "The server's address holds a user name or password (before the '@').",
@@ -156,12 +164,14 @@ def check_server_url(url: str, *, insecure: bool = False) -> None:
         raise ServerConfigError(
             "The server's address has a fragment ('#…').", hint="Leave the fragment out."
         )
-    for key, value in parse_qsl(parts.query, keep_blank_values=False):
-        if _TELLING_QUERY.search(key) or looks_secret(key, value):
+    for key, value in _pieces(url):
+        telling = _TELLING_QUERY.search(key) and REFERENCE.sub("", value)
+        if (telling or looks_secret(key, value)) if key else _is_key(value):
+            where = f"{printable(key, 40)}=…" if key else "a part of its path"
             raise ServerConfigError(
-                f"The server's address holds what looks like a secret ({printable(key, 40)}=…).",
-                hint="Leave it out of the address and renew it where it was issued. Send it as a "
-                "header: --header X-Api-Key=${NAME}.",
+                f"The server's address holds what looks like a secret ({where}).",
+                hint="Renew it where it was issued, put it into an environment variable, and write "
+                "${NAME} in its place; or send it as a header: --header X-Api-Key='${NAME}'.",
             )
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname or ""):
         raise ServerConfigError(
@@ -169,6 +179,29 @@ def check_server_url(url: str, *, insecure: bool = False) -> None:
             "read on the way.",
             hint="Use https://, or add --insecure if you know the network.",
         )
+
+
+def doubtful(url: str) -> str:
+    """Returns a part of an address that may be a key or a mere identifier, or ``""``."""
+    for _, value in _pieces(url):
+        if _UUID.fullmatch(value) or (_LONG.fullmatch(value) and not _is_worded(value)):
+            return value
+    return ""
+
+
+def _pieces(url: str) -> list[tuple[str, str]]:
+    """The parts of an address that may be a credential: of its path, and of its query by name."""
+    parts = urlsplit(url)
+    path = [("", unquote(piece)) for piece in parts.path.split("/") if piece]
+    return path + parse_qsl(parts.query, keep_blank_values=False)
+
+
+def _is_key(piece: str) -> bool:
+    """Tells whether a part of a path can only be a key; a hexadecimal number may be an id."""
+    plain = REFERENCE.sub(lambda match: match["default"] or "", piece)
+    if not _LONG.fullmatch(plain) or _HEXADECIMAL.fullmatch(plain):
+        return False
+    return bool(_ISSUED.search(plain) or _OPAQUE.fullmatch(plain)) and not _is_worded(plain)
 
 
 def _parse(url: str) -> SplitResult:

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 from mcp_notebook.config import rules
 from mcp_notebook.config.places import home
 from mcp_notebook.config.statefile import StateFile
 from mcp_notebook.errors import ServerConfigError
-from mcp_notebook.redaction import printable
+from mcp_notebook.redaction import conceal, printable
 from mcp_notebook.schema.names import nearest
 
 Transport = Literal["http", "sse", "stdio"]
@@ -71,7 +72,8 @@ class Server:
 
     Attributes:
         name: What the person calls it; also the key of its tokens.
-        url: The MCP endpoint, for ``http`` and ``sse``.
+        url: The MCP endpoint, for ``http`` and ``sse``; its path and query may hold ``${NAME}``
+            references, which `address_of` fills in. Shown and kept as it is here.
         command: The program and its arguments, for ``stdio``.
         env: Environment variables for the program; values may hold ``${NAME}`` references.
         cwd: The program's working directory.
@@ -101,16 +103,44 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        found = environ.get(match["name"]) or match["default"]
-        if found is None:
+        found = environ.get(match["name"])
+        if found:
+            conceal(found)
+            return found
+        if match["default"] is None:
             raise ServerConfigError(
                 f"The environment variable {match['name']} is not set.",
                 hint=f"Set it before connecting: %env {match['name']}=… stays in the notebook, so "
                 "rather set it where Jupyter is started, or with os.environ and getpass().",
             )
-        return found
+        return match["default"]
 
     return rules.REFERENCE.sub(value, text)
+
+
+def address_of(server: Server, environ: Mapping[str, str]) -> str:
+    """Returns the server's address with its references filled in; never to be shown or kept.
+
+    Raises:
+        ServerConfigError: A variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        return quote(expand(match[0], environ).strip(), safe="")
+
+    return rules.REFERENCE.sub(value, server.url)
+
+
+def is_keyed(server: Server) -> bool:
+    """Tells whether a key in the path of its address stands for the sign-in to a server."""
+    return rules.REFERENCE.search(server.url.partition("?")[0]) is not None
+
+
+def variables_of(server: Server) -> tuple[str, ...]:
+    """Returns the names of the variables whose values are sent to a server."""
+    texts = (server.url, *server.headers.values())
+    found = [match["name"] for text in texts for match in rules.REFERENCE.finditer(text)]
+    return tuple(dict.fromkeys(found))
 
 
 def request_headers(server: Server, environ: Mapping[str, str]) -> dict[str, str]:

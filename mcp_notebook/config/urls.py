@@ -17,7 +17,7 @@ import httpx2
 
 from mcp_notebook.config.rules import is_loopback
 from mcp_notebook.errors import AuthorizationServerError
-from mcp_notebook.redaction import printable
+from mcp_notebook.redaction import printable, redact
 
 Reach = Literal["public", "private", "loopback", "forbidden"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -56,7 +56,7 @@ def _netloc(parts: httpx2.URL) -> str:
 def shown(url: str) -> str:
     """Returns an address for a person: without its query, its fragment and any user name."""
     bare = url.partition("#")[0].partition("?")[0]
-    return printable(re.sub(r"//[^/]*@", "//***@", bare), 200)
+    return printable(redact(re.sub(r"//[^/]*@", "//***@", bare)), 200)
 
 
 def host_of(url: str) -> str:

@@ -52,6 +52,8 @@ font-size:.95em}
 .mcpnb-left{margin-right:.4em}
 .mcpnb-scope{display:inline-block;border:1px solid var(--jp-border-color2,#80808050);\
 border-radius:9px;padding:0 .6em;margin:0 .3em .2em 0;font-size:.92em}
+.mcpnb-changes{margin-top:.5em}
+.mcpnb-changes summary{cursor:pointer}
 .mcpnb-new{border-color:var(--jp-brand-color1,#1976d2)}
 .mcpnb-wrong{color:var(--jp-error-color1,#d32f2f);margin-top:.5em}
 .mcpnb-card select{background-image:url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/\
@@ -217,6 +219,8 @@ def _face(view: View) -> str:
     parts += [tag("div", typed(line, view.name), class_="mcpnb-dim") for line in view.lines]
     if view.user_code:
         parts.append(tag("div", view.user_code, class_="mcpnb-code"))
+    if view.changes is not None:
+        parts.append(tag("div", view.changes.markup, class_="mcpnb-changes"))
     body = tag("div", *parts, class_="mcpnb-face", role="status")
     return f"<style>{STYLE}</style>{body}"
 

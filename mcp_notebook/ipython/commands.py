@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mcp_notebook.client.status import Status
 from mcp_notebook.commands import command
 from mcp_notebook.config import catalog, importing, trust
-from mcp_notebook.config.servers import Server
+from mcp_notebook.config.rules import doubtful
+from mcp_notebook.config.servers import Server, variables_of
 from mcp_notebook.errors import CommandError, ServerConfigError
 from mcp_notebook.ipython import recording
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
@@ -322,12 +323,26 @@ def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
         place = place_of(server.url)
         lines.append(f"{server.name} ({place}) {what}.")
     lines += [note for note in notes if note]
+    lines += [line for server, _ in added for line in _sent_along(server)]
     if len(added) == 1:
         server = added[0][0]
         if server.transport == "stdio":
             lines += [trust.launch(server), f"To allow that: %mcp trust {server.name}"]
         lines.append(f"Next: %mcp connect {server.name}")
     return sentences(lines)
+
+
+def _sent_along(server: Server) -> list[str]:
+    """Tells what of this machine's variables goes to a server, and what may be a key by mistake."""
+    lines = []
+    if names := variables_of(server):
+        lines.append(f"{place_of(server.url)} is sent what {' and '.join(names)} holds here.")
+    if part := doubtful(server.url):
+        lines.append(
+            f"If {part[:4]}… in the address of {server.name} is a key, this notebook now holds it: "
+            "renew it, put it into an environment variable, and write ${NAME} in its place."
+        )
+    return lines
 
 
 def _step(step: Step, name: str, *, told: str) -> list[Html]:

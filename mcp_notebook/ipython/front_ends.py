@@ -11,19 +11,21 @@ import time
 from collections import deque
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from mcp_notebook.background import background
 from mcp_notebook.client.status import Status
+from mcp_notebook.ipython.page import Page
 from mcp_notebook.ipython.view import View, view_of
 from mcp_notebook.session.session import Session
 from mcp_notebook.waiting.frontend import FrontEnd
 from mcp_notebook.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mcp_notebook.ipython.forms import Page
+    from mcp_notebook.ipython import forms
     from mcp_notebook.ipython.line import ProgressLine
     from mcp_notebook.ipython.progress import Bar
+    from mcp_notebook.results.blocks import Shown
     from mcp_notebook.waiting.elicitation import Asking
     from mcp_notebook.waiting.progress import Progress
 
@@ -48,17 +50,41 @@ class InteractiveFrontEnd(FrontEnd):
         self.variables: dict[str, str] = {}
         self._opened: list[Session] = []
         self._notices: dict[str, str] = {}
+        self._changes: WeakKeyDictionary[Session, Shown] = WeakKeyDictionary()
+        self._watched: WeakSet[Session] = WeakSet()
 
     def view(self, session: Session) -> View:
         """Returns how a session stands, in words."""
-        live = session.status is Status.CONNECTED and session.replayed is None
-        if live and (notice := self.workspace.keeper.notice()):
+        connected = session.status is Status.CONNECTED and session.replayed is None
+        comparing = session.drifting.under_way  # asked before what it has come to is taken
+        if connected and (notice := self.workspace.keeper.notice()):
             self._notices[session.name] = notice  # it is told once, on one card
+        if connected and (changes := session.drifting.take(seen=session in self._watched)):
+            self._changes[session] = changes.shown(self._drift_of(session))
         return view_of(
             session,
             variable=self.variables.get(session.name, ""),
             notice=self._notices.get(session.name, ""),
+            changes=self._changes.get(session),
+            comparing=comparing,
         )
+
+    def tell_changes(self, session: Session) -> None:
+        """Shows in the cell of a call what has changed, unless the card has told it."""
+        if changes := session.drifting.take(seen=self.attended()):
+            shown = changes.shown(self._drift_of(session))
+            self.display(Page(shown.plain, shown.markup))
+
+    def attended(self) -> bool:
+        """Tells whether somebody is there to look and to be asked."""
+        return sys.stdin.isatty()
+
+    def display(self, thing: Any) -> None:
+        """Shows something in the cell that runs."""
+        print(repr(thing))  # noqa: T201 - this is the terminal's display
+
+    def _drift_of(self, session: Session) -> str:
+        return f"{self.variables.get(session.name, session.name)}.drift"
 
     def opened(self, session: Session, variable: str) -> None:
         """Notes a session that a cell has opened; `after_cell` shows it if nothing else did."""
@@ -72,7 +98,9 @@ class InteractiveFrontEnd(FrontEnd):
             self.show(session)
 
     def shown(self, session: Session) -> None:
-        """Notes that a session has been shown."""
+        """Notes that a session has been shown, and whether to somebody."""
+        if self.attended():
+            self._watched.add(session)
         self._opened = [other for other in self._opened if other is not session]
 
 
@@ -93,7 +121,7 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         self.shown(session)
         card = self._card(session)
         self._told = (self._cell(), session.connection.sign_in)
-        self._display(card)
+        self.display(card)
         background().post(card.follow)
 
     def ask(self, asking: Asking) -> None:
@@ -108,15 +136,15 @@ class NotebookFrontEnd(InteractiveFrontEnd):
 
             self._show_form(Form(asking))
         elif asking.question.url is not None:
-            from mcp_notebook.ipython.forms import Page
+            from mcp_notebook.ipython import forms
 
-            page = Page(asking)
+            page = forms.Page(asking)
             prompt(asking, page=lambda: self._show_form(page))
         else:
             prompt(asking)
 
-    def _show_form(self, form: Page) -> None:
-        self._display(form)
+    def _show_form(self, form: forms.Page) -> None:
+        self.display(form)
         background().post(form.follow)
 
     def _handles_clicks(self) -> bool:
@@ -138,7 +166,7 @@ class NotebookFrontEnd(InteractiveFrontEnd):
                 bar = places.pop()
             except IndexError:
                 bar = Bar(progress.title)
-                self._display(bar)
+                self.display(bar)
             bar.follow(progress, places.append)
 
     def look(self, session: Session) -> None:
@@ -171,10 +199,11 @@ class NotebookFrontEnd(InteractiveFrontEnd):
             self._cards[id(session)] = known = (session, card)
         return known[1]
 
-    def _display(self, card: Any) -> None:
+    def display(self, thing: Any) -> None:
+        """Displays something below the cell that runs."""
         from IPython.display import display
 
-        display(card)
+        display(thing)
 
     def _cell(self) -> object:
         return self._parent().get("header", {}).get("msg_id")
@@ -198,6 +227,7 @@ class TerminalFrontEnd(InteractiveFrontEnd):
         """Prints how the session stands, with the link if there is one."""
         self.shown(session)
         view = self._settled(session)
+        self._changes.pop(session, None)  # once
         print(view.plain)  # noqa: T201 - this is the terminal's display
         if view.url:
             self._told = session.connection.sign_in

@@ -16,10 +16,12 @@ from mcp_notebook.errors import MCPNotebookError, SignInDeniedError
 from mcp_notebook.redaction import printable
 from mcp_notebook.schema import names
 from mcp_notebook.schema.signature import Parameters
+from mcp_notebook.session.toolbox import namesakes
 
 if TYPE_CHECKING:
     import mcp_types
 
+    from mcp_notebook.results.blocks import Shown
     from mcp_notebook.session.session import Session
 
 Mood = Literal["busy", "asking", "good", "bad", "quiet"]
@@ -44,6 +46,7 @@ class View:
         replaceable: Whether another client may be registered, in case its page knows ours no more.
         retries: Whether it can be tried again.
         over: Whether nothing more will happen by itself.
+        changes: What has changed in the server's tools, to be told once.
     """
 
     mood: Mood
@@ -60,29 +63,46 @@ class View:
     replaceable: bool = False
     retries: bool = False
     over: bool = False
+    changes: Shown | None = None
 
     @property
     def plain(self) -> str:
         """The view as text without the link: it may be saved with a notebook."""
         sign = {"busy": "…", "asking": "→", "good": "✓", "bad": "✗", "quiet": "·"}[self.mood]
-        return "\n  ".join([f"{sign} {self.name} ({self.place}): {self.headline}", *self.lines])
+        lines = [f"{sign} {self.name} ({self.place}): {self.headline}", *self.lines]
+        lines += self.changes.plain.splitlines() if self.changes is not None else []
+        return "\n  ".join(lines)
 
 
-def view_of(session: Session, *, variable: str = "", notice: str = "") -> View:
+def view_of(
+    session: Session,
+    *,
+    variable: str = "",
+    notice: str = "",
+    changes: Shown | None = None,
+    comparing: bool = False,
+) -> View:
     """Returns how a session stands, in words.
 
     Args:
         session: The session.
         variable: The Python variable it is in, for what to type next.
         notice: What there is to say about the token store.
+        changes: What there is to say about changed tools.
+        comparing: Whether there may be more to say about them in a moment.
     """
     place = place_of(session.url)
     sign_in = session.connection.sign_in
     if session.status is Status.SIGNING_IN and sign_in is not None:
         return _signing_in(session.name, place, sign_in.standing())
     if session.status is Status.CONNECTED:
-        summary = session.summary()
-        lines = [next_step(variable or session.name, session.connection.tools)]
+        variable, connection, summary = (
+            variable or session.name,
+            session.connection,
+            session.summary(),
+        )
+        lines = [next_step(variable, connection.tools)]
+        lines += namesakes(connection.tools, connection.doubled, path=f"{variable}.tools")
         lines += [line for line in notice.splitlines() if line]
         return View(
             mood="good",
@@ -90,7 +110,8 @@ def view_of(session: Session, *, variable: str = "", notice: str = "") -> View:
             place=place,
             headline=f"{summary[:1].upper()}{summary[1:]}.",
             lines=tuple(line for line in lines if line),
-            over=True,
+            over=not comparing,
+            changes=changes,
         )
     failure = session.connection.failure
     if session.status is Status.FAILED and failure is not None:

@@ -51,6 +51,15 @@ def identifiers(names: Iterable[str], *, taken: Collection[str] = ()) -> dict[st
     return found
 
 
+def displaced(names: Iterable[str], *, taken: Collection[str] = ()) -> dict[str, str]:
+    """Returns the names whose identifier stands for another name -> that identifier."""
+    names = list(names)
+    found = identifiers(names, taken=taken)
+    reached = set(found.values())
+    claims = {name: identifier(name) for name in names if name not in reached}
+    return {name: claim for name, claim in claims.items() if claim in found}
+
+
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """Returns the name a person most likely meant, or ``None`` where none is near."""
     folded: dict[str, str] = {}

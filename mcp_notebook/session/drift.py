@@ -1,9 +1,10 @@
-"""What has changed in a server's tools since they were used last.
+"""What has changed in a server's tools since a person last saw them.
 
 A server may change what a tool does between two runs of a notebook, or in the middle of one; the
 words a person once read no longer hold then. For every server a small file keeps what was said of
-each tool: a fingerprint, and short texts to tell the difference by. It is compared and written
-in the background whenever the tools have been listed; what differs is only said, never refused.
+each tool. Whenever the tools have been listed they are compared with it in the background; what
+differs is said once, where the person looks, and counts as known from then on. A run that nobody
+watches leaves the file as it is. Nothing is ever refused.
 """
 
 from __future__ import annotations
@@ -14,66 +15,39 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mcp_notebook.background import background
 from mcp_notebook.config.places import home
 from mcp_notebook.config.statefile import StateFile
 from mcp_notebook.errors import MCPNotebookError
-from mcp_notebook.redaction import printable
-from mcp_notebook.schema.signature import Parameters
-from mcp_notebook.session.toolbox import effects
+from mcp_notebook.session.changes import Change, Changes, differences
+from mcp_notebook.session.seen import Seen
 
 if TYPE_CHECKING:
     import mcp_types
 
     from mcp_notebook.config.servers import Server
 
+__all__ = ["Change", "Changes", "Drift"]
+
 logger = logging.getLogger(__name__)
 
 MAX_TOOLS = 1_000
-"""Tools of one server that are kept; with their short texts far below what a file may hold."""
+"""Tools of one server that are kept."""
 
 GLANCE = 1.0
 """Seconds that looking waits for a comparison that is under way."""
 
-_ABOUT = 300
-_ARGUMENT = 120
-_ARGUMENTS = 60
-_AROUND = 30
-
-Kind = Literal["new", "gone", "changed"]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Change:
-    """One tool that is not as it was.
-
-    Attributes:
-        tool: Its name.
-        kind: What has become of it.
-        details: What is different, as phrases made harmless.
-    """
-
-    tool: str
-    kind: Kind
-    details: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        name = printable(self.tool, 60)
-        if self.kind != "changed":
-            return f"{name} is {self.kind}"
-        return f"{name} has changed: {'; '.join(self.details)}"
-
-    def __repr__(self) -> str:
-        return f"<Change: {self}>"
+_MAX_CHARACTERS = 1_500_000
+"""Of one file; of the tools beyond, no more than the fingerprints are kept."""
 
 
 class Drift:
-    """What one server's tools were when this process first saw them, and are now."""
+    """What one server's tools were when a person last saw them, and are now."""
 
     def __init__(self, server: Server, folder: Path | None = None) -> None:
         """Prepares the comparison; nothing is read yet.
@@ -86,8 +60,10 @@ class Drift:
         path = (folder or home() / "seen") / f"{name}.json"
         self._server = server
         self._file = StateFile(path, f"what was known of the tools of {server.name}")
-        self._before: dict[str, Any] | None = None
-        self._now: dict[str, Any] = {}
+        self._first: Mapping[str, Seen] | None = None
+        self._known: Mapping[str, Seen] | None = None
+        self._now: Mapping[str, Seen] = {}
+        self._untold = False
         self._lock = threading.Lock()
         self._work: concurrent.futures.Future[None] | None = None
 
@@ -95,120 +71,123 @@ class Drift:
         """Compares a new listing in the background."""
         self._work = background().in_thread(lambda: self._compare(tools))
 
-    def changes(self) -> list[Change]:
-        """Returns what differs from when this process first saw the tools; waits for a moment."""
-        if self._work is not None:
-            with contextlib.suppress(concurrent.futures.TimeoutError):
-                self._work.result(GLANCE)
-        before, now = self._before, self._now
-        return list(_differences(before, now)) if before else []
+    @property
+    def under_way(self) -> bool:
+        """Whether a comparison is."""
+        return self._work is not None and not self._work.done()
+
+    def take(self, *, seen: bool) -> Changes:
+        """Returns what has not been told in this process yet; waits for nobody.
+
+        Args:
+            seen: Whether a person sees it, so that no later process tells it again.
+        """
+        if not self._untold:
+            return self._between(None, {})
+        with self._lock:
+            known, now = self._known, self._now
+            told = self._between(known, now)
+            self._known, self._untold = _merged(known or {}, now), False
+        if seen:
+            self._work = background().in_thread(lambda: self._write(now))
+        return told
+
+    def changes(self) -> Changes:
+        """Returns what differs from before this process; waits for a moment.
+
+        Who calls it has seen it: no later process tells it again.
+        """
+        self._settle()
+        self.take(seen=True)
+        self._settle()
+        return self._between(self._first, self._now)
 
     def forget(self) -> None:
         """Deletes what is kept."""
         with contextlib.suppress(OSError):
             self._file.path.unlink()
 
+    def _settle(self) -> None:
+        if self._work is not None:
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                self._work.result(GLANCE)
+
+    def _between(self, before: Mapping[str, Seen] | None, now: Mapping[str, Seen]) -> Changes:
+        found = differences(before, now) if before is not None else ()
+        return Changes(found, source=self._server.name)
+
     def _compare(self, tools: list[mcp_types.Tool]) -> None:
-        now = {tool.name: _seen(tool) for tool in tools[:MAX_TOOLS]}
+        now: dict[str, Seen] = {}
+        for tool in tools[:MAX_TOOLS]:
+            now.setdefault(tool.name, Seen.of(tool))  # of two by one name the first is used
+        kept = self._read()
         with self._lock:
-            try:
-                kept = self._replace(now)
-            except MCPNotebookError as error:
-                logger.info("%s", error.message)
-                kept = {}
-            if self._before is None:
-                self._before = kept or now  # the first time there is no before
+            self._known = known = self._before(kept, now)
+            self._first = known if self._first is None else self._first
             self._now = now
+            self._untold = any(differences(known, now))
+        if not self._untold:
+            self._write(now)
 
-    def _replace(self, now: dict[str, Any]) -> dict[str, Any]:
-        """Writes what is now and returns what was kept."""
-        place = _fingerprint([self._server.url, list(self._server.command)])
-        with self._file.changing() as document:
-            kept = document.get("tools") if document.get("place") == place else {}
-            kept = kept if isinstance(kept, dict) else {}
-            # A tool that comes back is compared with what it was before it went.
-            gone = {
-                name: {**known, "gone": True}
-                for name, known in kept.items()
-                if name not in now and isinstance(known, dict)
-            }
-            tools = dict(list((now | gone).items())[:MAX_TOOLS])
-            document.clear()
-            document |= {"server": self._server.name, "place": place, "tools": tools}
-        return kept
+    def _before(
+        self, kept: Mapping[str, Seen] | None, now: Mapping[str, Seen]
+    ) -> Mapping[str, Seen]:
+        """Returns what the tools are compared with; without any before, themselves."""
+        if self._known is None or kept is None:
+            return next(one for one in (self._known, kept, now) if one is not None)
+        told_elsewhere = {
+            name: was
+            for name, was in kept.items()
+            if was.gone or (name in now and was.fingerprint == now[name].fingerprint)
+        }
+        return {**self._known, **told_elsewhere}
 
+    def _read(self) -> dict[str, Seen] | None:
+        try:
+            return self._tools(self._file.read())
+        except MCPNotebookError as error:
+            logger.info("%s", error.message)
+            return None
 
-def _seen(tool: mcp_types.Tool) -> dict[str, Any]:
-    parameters = Parameters.of(tool.name, tool.input_schema).signature.parameters
-    arguments = list(parameters.values())[:_ARGUMENTS]
-    said = tool.annotations.model_dump(exclude_none=True) if tool.annotations is not None else None
-    return {
-        "fingerprint": _fingerprint(
-            [tool.title, tool.description, tool.input_schema, tool.output_schema, said]
-        ),
-        "about": printable(tool.description or tool.title or "", _ABOUT),
-        "arguments": {one.name: printable(str(one), _ARGUMENT) for one in arguments},
-        "effects": effects(tool),
-    }
+    def _tools(self, document: Mapping[str, Any]) -> dict[str, Seen] | None:
+        tools = document.get("tools")
+        if document.get("place") != self._place() or not isinstance(tools, dict):
+            return None
+        read = {name: Seen.read(kept) for name, kept in tools.items()}
+        return {name: kept for name, kept in read.items() if kept is not None}
 
+    def _place(self) -> str:
+        place = json.dumps([self._server.url, list(self._server.command)])
+        return hashlib.sha256(place.encode()).hexdigest()
 
-def _fingerprint(value: Any) -> str:
-    try:
-        text = json.dumps(value, sort_keys=True)
-    except (RecursionError, ValueError):
-        text = ""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    for name, known in now.items():
-        was = before.get(name)
-        if not isinstance(was, dict):
-            yield Change(name, "new")
-        elif was.get("fingerprint") != known["fingerprint"]:
-            yield Change(name, "changed", tuple(_details(was, known)))
-    for name, was in before.items():
-        if name not in now and not (isinstance(was, dict) and was.get("gone")):
-            yield Change(name, "gone")
+    def _write(self, now: Mapping[str, Seen]) -> None:
+        try:
+            with self._file.changing() as document:
+                tools = _merged(self._tools(document) or {}, now)
+                document.clear()
+                document |= {"server": self._server.name, "place": self._place()}
+                document["tools"] = _written(tools)
+        except MCPNotebookError as error:
+            logger.info("%s", error.message)
 
 
-def _details(was: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
-    found = False
-    about = str(was.get("about", ""))
-    if about != known["about"]:
-        found = True
-        yield f"its description: {_difference(about, known['about'])}"
-    arguments = was.get("arguments")
-    arguments = arguments if isinstance(arguments, dict) else {}
-    for name, text in known["arguments"].items():
-        old = arguments.get(name)
-        if old != text:
-            found = True
-            yield f"new argument {text}" if old is None else f"{printable(str(old), 120)} → {text}"
-    for name in arguments:
-        if name not in known["arguments"]:
-            found = True
-            yield f"no argument {printable(name, 60)} any more"
-    if was.get("effects") != known["effects"]:
-        found = True
-        yield f"effects: {printable(str(was.get('effects', '')), 60)} → {known['effects']}"
-    if not found:
-        yield "its description or schema, in a detail"
+def _merged(known: Mapping[str, Seen], now: Mapping[str, Seen]) -> dict[str, Seen]:
+    """Returns what is to be kept: a tool that comes back is compared with what it was."""
+    merged = {}
+    for name, tool in now.items():
+        was = known.get(name)
+        back = was is not None and (was.gone or was.returns)
+        merged[name] = replace(tool, returns=True) if back else tool
+    for name, was in known.items():
+        if name not in now:
+            merged[name] = replace(was, gone=True)
+    return dict(list(merged.items())[:MAX_TOOLS])
 
 
-def _difference(old: str, new: str) -> str:
-    """Returns two texts from where they differ on, with a little around it."""
-    start = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), None)
-    start = min(len(old), len(new)) if start is None else start
-    same = 0
-    longest = min(len(old), len(new)) - start
-    while same < longest and old[-1 - same] == new[-1 - same]:
-        same += 1
-    return f"{_window(old, start, same)} → {_window(new, start, same)}"
-
-
-def _window(text: str, start: int, same: int) -> str:
-    left, right = max(0, start - _AROUND), len(text) - same + _AROUND
-    head = "…" if left else ""
-    tail = "…" if right < len(text) else ""
-    return repr(f"{head}{text[left:right]}{tail}")
+def _written(tools: Mapping[str, Seen]) -> dict[str, Any]:
+    written, room = {}, _MAX_CHARACTERS
+    for name, tool in tools.items():
+        kept = tool.kept()
+        room -= len(json.dumps(kept, indent=2))
+        written[name] = kept if room > 0 else tool.kept(short=True)
+    return written

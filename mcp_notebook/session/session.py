@@ -23,7 +23,7 @@ from mcp_notebook.client.status import Status
 from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError, UnknownNameError
 from mcp_notebook.redaction import printable
 from mcp_notebook.schema.names import nearest
-from mcp_notebook.session.drift import Change, Drift
+from mcp_notebook.session.drift import Changes, Drift
 from mcp_notebook.session.prompts import Prompts
 from mcp_notebook.session.resources import Resources
 from mcp_notebook.session.suggestions import Suggestions
@@ -69,6 +69,7 @@ class Session:
         batches: The last batch of each tool, by the tool's name.
         suggestions: What the server suggests for arguments.
         throttle: How fast the server takes calls; shared by all batches.
+        drifting: What has changed in the tools, and whether that was told.
     """
 
     def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
@@ -81,8 +82,8 @@ class Session:
         self.suggestions = Suggestions(connection)
         self.resources = Resources(self)
         self.prompts = Prompts(self)
-        self._drift = Drift(connection.server)
-        connection.news.readers.append(self._drift.saw)
+        self.drifting = Drift(connection.server)
+        connection.news.readers.append(self.drifting.saw)
         self._process = os.getpid()
         self._questions = Questions(
             connection.server, self.calls, lambda asking: self.front_end.ask(asking)
@@ -141,9 +142,13 @@ class Session:
         self._questions.prepared = answer
 
     @property
-    def drift(self) -> list[Change]:
-        """What has changed in the server's tools since they were used last, if anything."""
-        return self._drift.changes()
+    def drift(self) -> Changes:
+        """What has changed in the server's tools since you used it last: a list; shows itself.
+
+        Each has ``.tool``, ``.kind`` (new, gone, changed) and ``.details``. Who has looked has
+        seen it: the next kernel compares with what the tools are now.
+        """
+        return self.drifting.changes()
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -207,7 +212,9 @@ class Session:
             call.progress.end()
             self.front_end.progress(call.progress)
             call.tell()
+            self.front_end.tell_changes(self)
 
+        self.front_end.tell_changes(self)
         return Wait(self._ours(work), look=look, at_end=at_end, what=call.progress.title)
 
     def _ours(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:

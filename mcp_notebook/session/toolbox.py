@@ -6,13 +6,14 @@ is the server's own word and is shown as such.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mcp_notebook.redaction import clean_lines, printable
 from mcp_notebook.results import html, rendering
 from mcp_notebook.results.blocks import Shown
 from mcp_notebook.results.html import Html, tag
+from mcp_notebook.schema import names
 from mcp_notebook.schema.signature import Parameters
 
 if TYPE_CHECKING:
@@ -21,29 +22,48 @@ if TYPE_CHECKING:
 _MAX_TOOLS = 300
 _OPEN = 25
 _LINE = 90
+_NAMESAKES = 3
 
 
-def show_tools(tools: Sequence[mcp_types.Tool], *, source: str) -> Shown:
+def show_tools(tools: Sequence[mcp_types.Tool], *, source: str, notes: Sequence[str] = ()) -> Shown:
     """Returns the tools as text and as HTML.
 
     Args:
         tools: What the last listing said.
         source: The server's name.
+        notes: Sentences below the table.
     """
     listed = tools[:_MAX_TOOLS]
     more = f"… {len(tools) - len(listed)} more" if len(tools) > len(listed) else ""
     headers = ["tool", "what the server says it does", "effects"]
     rows = [[call_of(tool), summary(tool), effects(tool)] for tool in listed]
     title = f"{source}: {len(tools)} tool{'s' * (len(tools) != 1)}"
-    text = "\n".join(line for line in (title, rendering.text_table(headers, rows), more) if line)
+    below = [line for line in (more, *notes) if line]
+    text = "\n".join([title, rendering.text_table(headers, rows), *below])
     markup = html.table(
         headers,
         [[_signature(tool), _about(tool), effects(tool)] for tool in listed],
         caption=title,
-        note=more,
         fold=len(listed) > _OPEN,
     )
-    return Shown(text, markup)
+    return Shown(text, html.join([markup, *map(html.remark, below)]))
+
+
+def namesakes(
+    tools: Sequence[mcp_types.Tool], doubled: Sequence[str], *, path: str
+) -> Iterator[str]:
+    """Returns what a person should know of tools whose names are one, or nearly.
+
+    Args:
+        tools: What the last listing said.
+        doubled: Names by which it has several.
+        path: How the tools are written, such as ``notes.tools``.
+    """
+    for name in doubled[:_NAMESAKES]:
+        yield f"It lists several tools called {printable(name, 60)!r}: the first is used."
+    others = names.displaced(tool.name for tool in tools)
+    for name, taken in list(others.items())[:_NAMESAKES]:
+        yield f"{path}[{printable(name, 60)!r}] is another tool than {path}.{taken}."
 
 
 def show_tool(tool: mcp_types.Tool, *, source: str) -> Shown:

@@ -21,7 +21,7 @@ from mcp_notebook.schema import names
 from mcp_notebook.schema.hints import may_be_repeated
 from mcp_notebook.schema.signature import Parameters
 from mcp_notebook.session.callables import Signed
-from mcp_notebook.session.toolbox import show_tool, show_tools
+from mcp_notebook.session.toolbox import namesakes, show_tool, show_tools
 from mcp_notebook.waiting.calls import Call
 from mcp_notebook.waiting.wait import Wait
 
@@ -398,4 +398,6 @@ class Tools:
         if not self._session.is_settled and not self._listing():
             line = f"{self._session.name}: {self._session.summary()}; its tools are not known yet."
             return Shown(line, html.remark(line))
-        return show_tools(self._listing(), source=self._session.name)
+        name, doubled = self._session.name, self._session.connection.doubled
+        notes = namesakes(self._listing(), doubled, path=f"{name}.tools")
+        return show_tools(self._listing(), source=name, notes=list(notes))

@@ -44,6 +44,12 @@ class FrontEnd:
                 "A wait with a time limit, session.wait(60), waits all the same.",
             )
 
+    def tell_changes(self, session: Session) -> None:
+        """Tells once that a server's tools have changed; called where a call begins and ends.
+
+        A script that wants to know looks at `Session.drift`.
+        """
+
     def ask(self, asking: Asking) -> None:
         """Puts a server's question to the person, in the thread that waits for the call.
 

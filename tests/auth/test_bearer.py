@@ -9,7 +9,10 @@ import httpx2
 import pytest
 
 from mcp_notebook.auth.bearer import Bearer
+from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.stores import MemoryStore
+from mcp_notebook.auth.tokens import TokenKeeper
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import AuthorizationServerError, SignInError, SignInNeededError
 from tests.auth.signing import credentials_of, signed_in
 from tests.peers import serve_authority, serve_tools
@@ -153,6 +156,18 @@ async def test_a_persons_own_header_is_left_alone_and_named_when_refused(
         await send(credentials, Authorization="Bearer of-the-person")
     assert not isinstance(refused.value, SignInNeededError)
     assert tokens_sent(tools) == ["Bearer of-the-person"]
+    assert not authority.seen
+
+
+async def test_a_key_in_the_address_stands_for_the_sign_in_and_is_named_when_refused(
+    authority, tools
+):
+    server = Server(name="notes", url=f"{tools.url}/${{KEY}}")
+    keyed = Credentials(server, TokenKeeper(MemoryStore()))
+    with pytest.raises(SignInError, match="address it was added with") as refused:
+        await send(keyed, url=tools.url)
+    assert not isinstance(refused.value, SignInNeededError)
+    assert tokens_sent(tools) == [""]
     assert not authority.seen
 
 

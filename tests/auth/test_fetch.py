@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 
 import httpx2
 import pytest
@@ -159,6 +160,18 @@ async def test_a_bomb_is_not_inflated(canned):
     canned.json("/doc", gzip.compress(b" " * 50_000_000), content_encoding="gzip")
     with pytest.raises(AuthorizationServerError, match="256 KiB"):
         await get(canned, "/doc")
+
+
+async def test_a_bomb_costs_no_memory_on_its_way_to_being_refused(canned):
+    canned.json("/doc", gzip.compress(b" " * 50_000_000), content_encoding="gzip")
+    tracemalloc.start()
+    try:
+        with pytest.raises(AuthorizationServerError, match="256 KiB"):
+            await get(canned, "/doc")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 8_000_000
 
 
 async def test_a_body_compressed_unasked_is_read_all_the_same(canned):

@@ -166,6 +166,14 @@ async def test_a_step_up_asks_for_both_and_shows_what_is_new(authority, tools):
     assert authority.count("/register") == 1
 
 
+async def test_a_step_up_keeps_what_was_granted_though_nobody_chose_it(tools):
+    credentials = credentials_of(tools)
+    before, _ = await signed_in(credentials, need=refused("tools"))
+    assert before.scope == "tools"
+    parameters = await link_of(credentials, need=step_up("admin"))
+    assert parameters["scope"] == "tools admin"
+
+
 async def test_a_declined_step_up_keeps_the_tokens_there_are(tools):
     credentials = credentials_of(tools)
     before, _ = await signed_in(credentials)

@@ -232,6 +232,13 @@ async def test_a_refusal_that_repeats_the_client_secret_is_not_quoted(fetch, aut
     assert "s3cret" not in f"{caught.value} {fetch.steps}"
 
 
+async def test_a_description_with_somebody_elses_credential_is_shown_without_it(fetch, authority):
+    said = {"error": "invalid_grant", "error_description": "Bearer pl4nted-token is not known"}
+    answer(authority, said, status=400)
+    with pytest.raises(AuthorizationServerError, match=r"invalid_grant\): Bearer \*\*\* is not"):
+        await exchange(fetch, authority)
+
+
 async def test_a_refusal_is_one_short_printable_line(fetch, authority):
     said = {"error": "invalid_grant", "error_description": "\x1b[31mNo\u202e!\n<b>" + "x" * 9000}
     answer(authority, said, status=400)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from tests.peers import serve_tools
+
 LOG_EVERYTHING = """
 import logging
 logging.basicConfig(filename={path!r}, level=logging.DEBUG, force=True)
@@ -81,6 +85,37 @@ def test_no_object_of_a_session_can_be_pickled(start, notes):
     nb.run("import pickle")
     for what in ("notes", "notes.tools.add", "notes.connection.credentials"):
         assert "TypeError" in nb.run(f"pickle.dumps({what})").error
+
+
+@pytest.mark.parametrize("transport", ["modern", "legacy"])
+def test_a_key_in_an_address_is_known_by_its_variable_alone(start, tmp_path, transport):
+    key = "pl4nted/k3y+of=the-address"
+    log = tmp_path / "debug.log"
+    with serve_tools(unguarded=True, legacy=transport == "legacy") as tools:
+        nb = start(load=False, env={"NOTES_KEY": key, "PYTHONASYNCIODEBUG": "1"})
+        nb.run(LOG_EVERYTHING.format(path=str(log)))
+        nb.run("%load_ext mcp_notebook")
+        added = nb.run(f"%mcp add notes {tools.url}?api_key=${{NOTES_KEY}}").text
+        assert "is sent what NOTES_KEY holds here" in added
+        odd = "%mcp add odd https://odd.example/mcp/123e4567-e89b-12d3-a456-426614174000"
+        assert "If 123e… in the address of odd is a key" in nb.run(odd).text
+        nb.run("%mcp connect notes")
+        assert nb.value("notes.tools.add(a=2, b=3).data") == 5
+        assert {seen.query.get("api_key") for seen in tools.seen} == {key}
+        for line in ("notes", "%mcp", "%mcp doctor notes", "notes.url", "vars(notes.connection)"):
+            assert not nb.run(line).error
+        tools.fail_next(9, 400, body=f"no such key: {key}".encode())
+        assert "no such key: ***" in nb.run("notes.tools.add(a=2, b=3)").error
+        nb.run("notes.tools.add.map([{'a': 1, 'b': 2}], cache=True)")
+        nb.run("%history -g -f " + str(tmp_path / "history.txt"))
+    assert "HTTP Request: POST" in log.read_text()
+    places = {"the notebook": nb.saved().encode(), "the kernel's log": nb.log().encode()}
+    places |= files_below(tmp_path)
+    leaks = {name for name, content in places.items() for part in LEAKS if part in content}
+    assert leaks == set()
+
+
+LEAKS = (b"pl4nted", b"k3y%2Bof", b"k3y+of")
 
 
 WITH_LOCALS = """
