@@ -10,7 +10,6 @@ calls that needed it and nothing else.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -244,7 +243,9 @@ class Connection:
         line: Line | None = None
         opened = self._greeted = False
         try:
-            async with self._dial(auth) as line:
+            async with dial(
+                self.server, auth, limits=self.limits, player=self.player, **self._callbacks
+            ) as line:
                 self._greeted = True
                 line.record(self.recorder, self.server)
                 self._take(await self._list_tools(line))
@@ -266,9 +267,6 @@ class Connection:
         if not leaving.is_set():
             self._enter(Status.CONNECTING)
         return line is not None and line.served
-
-    def _dial(self, auth: Bearer | None) -> contextlib.AbstractAsyncContextManager[Line]:
-        return dial(self.server, auth, limits=self.limits, player=self.player, **self._callbacks)
 
     async def _list_again(self, line: Line) -> None:
         try:

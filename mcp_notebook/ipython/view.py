@@ -96,11 +96,8 @@ def view_of(
     if session.status is Status.SIGNING_IN and sign_in is not None:
         return _signing_in(session.name, place, sign_in.standing())
     if session.status is Status.CONNECTED:
-        variable, connection, summary = (
-            variable or session.name,
-            session.connection,
-            session.summary(),
-        )
+        variable, connection = variable or session.name, session.connection
+        summary = session.summary()
         lines = [next_step(variable, connection.tools)]
         lines += namesakes(connection.tools, connection.doubled, path=f"{variable}.tools")
         lines += [line for line in notice.splitlines() if line]
