@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcp_notebook.auth.callback import Callback
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.tokens import open_keeper
 from mcp_notebook.background import background
@@ -291,7 +292,7 @@ class Workspace:
 
     async def _close(self) -> None:
         closing = [session.connection.close() for session in self.sessions.values()]
-        await asyncio.gather(*closing, return_exceptions=True)
+        await asyncio.gather(*closing, Callback.delivered(), return_exceptions=True)
 
 
 async def _make(

@@ -214,6 +214,12 @@ class Callback:
         if self._linger is not None:
             self._linger.cancel()
 
+    @classmethod
+    async def delivered(cls) -> None:
+        """Waits until every browser has its last page: a script may end as soon as it can go on."""
+        lingering = [callback._linger for callback in cls._lingering.values() if callback._linger]
+        await asyncio.gather(*lingering, return_exceptions=True)
+
     async def _linger_for(self, answered: _Round) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(answered.shown.wait(), LINGER_SECONDS)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from mcp_notebook.auth import sign_in as module
+from mcp_notebook.auth.asker import Offer
 from mcp_notebook.auth.metadata import Challenge
-from mcp_notebook.auth.sign_in import SignIn, SignInState
+from mcp_notebook.auth.sign_in import SignIn, SignInState, Standing
 from mcp_notebook.auth.stores import FileStore
 from mcp_notebook.errors import (
     SignInDeniedError,
@@ -56,6 +58,13 @@ async def test_the_standing_goes_from_preparing_to_done_and_ends_without_a_link(
     done = sign_in.standing()
     assert done.state is SignInState.DONE
     assert (done.url, sign_in.url, done.seconds_left) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", [Offer, partial(Standing, state=SignInState.WAITING)])
+async def test_what_is_offered_shows_neither_link_nor_code_in_its_repr(kind):
+    shown = repr(kind(url="https://as.example/?state=s3cr3t", host="as", user_code="WD-S3CR3T"))
+    assert "as" in shown
+    assert "s3cr3t" not in shown.lower()
 
 
 async def test_a_person_who_declines_is_told_so_on_the_page_and_in_the_notebook(authority, tools):
