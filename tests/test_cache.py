@@ -68,6 +68,14 @@ def test_another_session_and_another_server_have_their_own_answers(session, tool
         assert other.calls("echo") == 1
 
 
+def test_a_schema_of_another_address_is_no_change_of_this_one(session, tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    session.tools.echo.map(["a"], cache=cache)
+    tool = session.tools.echo.needed().model_copy(update={"input_schema": {"type": "object"}})
+    assert cache.answers(session.name, "https://other.example/mcp", tool).get({"text": "a"}) is None
+    cache.close()
+
+
 def test_a_changed_schema_is_told_and_the_hint_works(session, tools, tmp_path):
     path = tmp_path / "answers.sqlite"
     session.tools.echo.map(["a", "b"], cache=path)

@@ -123,7 +123,7 @@ def test_what_would_run_is_shown_whole_and_unmasked(environ):
     server = Server(
         name="a",
         transport="stdio",
-        command=("tool", "a b", "\u202efdp.exe", "\x1b[2Jx", "y" * 5_000),
+        command=("tool", "a b", "\u202efdp.exe", "se\u0441ure", "\x1b[2Jx", "y" * 5_000),
         env={"SECRET": "planted"},
     )
     shown = trust.launch(server, environ)
@@ -131,6 +131,7 @@ def test_what_would_run_is_shown_whole_and_unmasked(environ):
     assert "'a b'" in shown
     assert "\u202e" not in shown
     assert r"\u202efdp.exe" in shown
+    assert r"se\u0441ure" in shown  # a Cyrillic letter that looks like another
     assert "\x1b" not in shown
     assert "SECRET" in shown
     assert "planted" not in shown

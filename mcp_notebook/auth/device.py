@@ -130,9 +130,12 @@ async def poll_device(
     there: AuthorizationServer,
     device: DeviceCode,
     *,
+    resource: str | None = None,
     dpop: DpopKey | None = None,
 ) -> Tokens:
     """Waits until the person has confirmed, asking at the server's pace (RFC 8628 §3.4, §3.5).
+
+    The resource is named once more: MCP demands it in token requests of every kind.
 
     Raises:
         SignInExpiredError: Nobody confirmed before the code expired.
@@ -140,7 +143,11 @@ async def poll_device(
         AuthorizationServerError: The sign-in was refused for another reason.
     """
     interval = device.interval
-    fields = {"grant_type": DEVICE_GRANT, "device_code": device.device_code}
+    fields = {
+        "grant_type": DEVICE_GRANT,
+        "device_code": device.device_code,
+        "resource": resource,
+    }
     while time.monotonic() + interval < device.deadline:
         await asyncio.sleep(interval)
         try:

@@ -94,7 +94,9 @@ async def device_code(asker: Asker) -> TokenRecord:
         )
         await remember(credentials, discovery, client)
         there = discovery.authorization_server
-        tokens = await asker.wait(poll_device(fetch, client, there, device, dpop=key))
+        tokens = await asker.wait(
+            poll_device(fetch, client, there, device, resource=resource, dpop=key)
+        )
     asker.finishing()
     record = record_of(server, discovery, client, tokens, scopes=scopes, resource=resource, key=key)
     return await credentials.keeper.save(record)

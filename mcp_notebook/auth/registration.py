@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mcp_notebook.auth.client import DEVICE_GRANT, RegisteredClient, with_key
 from mcp_notebook.auth.environment import secret_from
@@ -137,7 +137,9 @@ def _own_method(oauth: OAuthSettings, there: AuthorizationServer, *, has_secret:
 
 def _from_document(url: str, oauth: OAuthSettings, redirect_uri: str | None) -> RegisteredClient:
     parts = urlsplit(url)
-    if parts.scheme != "https" or parts.path in {"", "/"} or parts.fragment:
+    dotted = {".", ".."}.intersection(unquote(parts.path).split("/"))
+    # draft-ietf-oauth-client-id-metadata-document §3: compared to the letter, so in one form only.
+    if parts.scheme != "https" or parts.path in {"", "/"} or parts.fragment or dotted:
         raise ServerConfigError(
             "The client metadata document needs an https address with a path.",
             hint="It looks like --client-metadata-url https://you.example/notebook.json.",

@@ -180,7 +180,7 @@ class SignIn:
         if offer.paste is None:
             raise SignInError(
                 "This sign-in ends by itself once the code has been typed on the page.",
-                hint=f"Open the page and type the code: {offer.url}",
+                hint=f"Open the link to {offer.host} and type the code that is shown beside it.",
             )
         offer.paste(text)
 

@@ -58,9 +58,10 @@ async def test_a_confirmed_device_is_signed_in(fetch, authority):
     answer(authority, {"error": "authorization_pending"}, status=400)
     for entry in authority.devices.values():
         entry.state = "approved"
-    tokens = await poll(fetch, authority, device)
+    tokens = await poll(fetch, authority, device, resource=RESOURCE)
     assert authority.check(tokens.access_token)
     assert authority.count("/token") == 4
+    assert {seen.form["resource"] for seen in asked(authority)} == {RESOURCE}
 
 
 async def test_a_declined_device_is_told(fetch, authority):

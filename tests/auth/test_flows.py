@@ -499,12 +499,15 @@ async def test_a_person_types_a_code_on_any_device(authority, tools):
         assert standing.user_code in standing.url
         assert standing.user_code not in repr(standing)
         assert standing.seconds_left <= 600
-        with pytest.raises(SignInError, match="by itself"):
+        with pytest.raises(SignInError, match="by itself") as told:
             sign_in.answer("http://127.0.0.1/?code=x")
+        assert standing.user_code not in str(told.value)  # an error is saved with the notebook
         await asyncio.to_thread(visit, standing.url)
         record = await task
     assert (record.scope, record.redirect_uri) == ("tools", None)
     assert record.refresh_token
+    polls = [seen.form for seen in authority.seen if seen.path == "/token"]
+    assert {form["resource"] for form in polls} == {tools.url}
     assert sign_in.standing().user_code is None
 
 

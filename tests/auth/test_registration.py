@@ -56,7 +56,15 @@ async def test_a_refused_metadata_document_gives_way_to_registration(authority):
     assert client.registration == "dcr"
 
 
-@pytest.mark.parametrize("url", ["http://notebook.example/c.json", "https://notebook.example/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://notebook.example/c.json",
+        "https://notebook.example/",
+        "https://notebook.example/a/../c.json",
+        "https://notebook.example/%2e/c.json",
+    ],
+)
 async def test_a_metadata_document_needs_an_https_address_with_a_path(authority, url):
     with pytest.raises(ServerConfigError):
         await obtain(
@@ -237,6 +245,7 @@ async def test_a_description_that_repeats_our_secret_is_not_shown(authority, mon
         {"client_secret": ["x"], "token_endpoint_auth_method": "client_secret_basic"},
         {"redirect_uris": ["https://elsewhere.example/callback"]},
         {"redirect_uris": ["http://127.0.0.1:1/callback"]},
+        {"redirect_uris": ["http://x@127.0.0.1/callback"]},
         {"grant_types": ["client_credentials"]},
         {"token_endpoint_auth_method": "private_key_jwt"},
         {"token_endpoint_auth_method": 3},

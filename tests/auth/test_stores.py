@@ -143,6 +143,18 @@ class TestFiles:
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
 
+    def test_what_somebody_has_put_in_its_way_is_neither_followed_nor_opened(
+        self, files, directory, tmp_path, monkeypatch
+    ):
+        directory.mkdir(parents=True)
+        monkeypatch.setattr("mcp_notebook.config.places.secrets.token_hex", lambda _: "guessed")
+        elsewhere = tmp_path / "elsewhere"
+        (directory / f".{KEY}.json.guessed.new").symlink_to(elsewhere)
+        with pytest.raises(TokenStoreError):
+            files.save(KEY, a_record())
+        assert not elsewhere.exists()
+        assert files.load(KEY) is None
+
     def test_nothing_is_on_the_disk_before_the_first_write(self, files, directory):
         assert files.load(KEY) is None
         files.forget(KEY)
