@@ -129,11 +129,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def connect(name: str, *, account: str | None = None) -> Session:
+def connect(name: str, url: str | None = None, *, account: str | None = None) -> Session:
     """Opens a server of the user's book, as ``%mcp connect`` does; waits for nobody.
 
     Args:
         name: The server's name, as ``%mcp add`` remembered it, or a well-known one.
+        url: Its address, which is remembered by that name, as ``%mcp add NAME URL`` does.
         account: A sign-in of its own beside the usual one.
 
     Returns:
@@ -141,10 +142,13 @@ def connect(name: str, *, account: str | None = None) -> Session:
         call, or `Session.wait`, waits for that.
 
     Raises:
-        ServerConfigError: There is no such server, or its program is not trusted.
+        ServerConfigError: There is no such server, the name is that of a server at another
+            address, or its program is not trusted.
     """
     from mcp_notebook.workspace import workspace
 
+    if url is not None:
+        workspace().know(name, url)
     return workspace().connect(name, account=account)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mcp_notebook.auth.callback import Callback
 from mcp_notebook.auth.credentials import Credentials
@@ -22,6 +24,7 @@ from mcp_notebook.client.connection import Connection
 from mcp_notebook.client.status import Status
 from mcp_notebook.config import catalog
 from mcp_notebook.config.accounts import AccountBook
+from mcp_notebook.config.rules import is_loopback
 from mcp_notebook.config.servers import Server, ServerBook
 from mcp_notebook.config.trust import TrustBook
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError, SignInError
@@ -94,9 +97,11 @@ class Workspace:
             if whose is not None and whose != name:
                 return replace(self.server(whose), name=name)
             known = catalog.lookup(name)
-            if known is None:
-                raise
-            return known
+            if known is not None:
+                return known
+            if name == DEMO:
+                raise _no_demo() from None
+            raise
 
     def connect(self, name: str, *, account: str | None = None) -> Session:
         """Returns the session with a server, opened if it is not; waits for nobody.
@@ -106,12 +111,15 @@ class Workspace:
             account: A sign-in of its own beside the usual one; it names the session too.
 
         Raises:
-            ServerConfigError: There is no such server, or its program is not trusted.
+            ServerConfigError: There is no such server, its program is not trusted, or it is the
+                demo and has ended.
         """
         if self.player is not None:
             return self._opened(self.server(account or name))
         server = self.server(name)
         self.trusted.check(server)
+        if name == DEMO and _has_ended(server):
+            raise _no_demo()
         if catalog.lookup(name) == server:
             self.book.add(server)  # a well-known one is remembered once it is used
         if account is not None and account != name:
@@ -125,6 +133,15 @@ class Workspace:
         if session.status in {Status.DISCONNECTED, Status.FAILED}:
             background().submit(_open(session.connection)).result(5)
         return session
+
+    def know(self, name: str, url: str) -> None:
+        """Remembers a server by its address, unless it is known there already, settings and all.
+
+        Raises:
+            ServerConfigError: It cannot be written down, or the name is another server's.
+        """
+        if not any(known.name == name and known.url == url for known in self.book.all()):
+            self.book.add(Server(name=name, url=url))
 
     def _check_account(self, account: str, server: Server) -> None:
         taken = {known.name for known in self.book.all()}
@@ -293,6 +310,28 @@ class Workspace:
     async def _close(self) -> None:
         closing = [session.connection.close() for session in self.sessions.values()]
         await asyncio.gather(*closing, Callback.delivered(), return_exceptions=True)
+
+
+def _has_ended(server: Server) -> bool:
+    """Tells whether nothing listens any more at an address on this machine."""
+    parts = urlsplit(server.url)
+    host = parts.hostname or ""
+    if not is_loopback(host):
+        return False
+    try:
+        socket.create_connection((host, parts.port or 80), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # the connection itself will tell
+        return False
+    return False
+
+
+def _no_demo() -> ServerConfigError:
+    return ServerConfigError(
+        "The demo server does not run.",
+        hint="Start it with: %mcp demo (it ends with the kernel that started it)",
+    )
 
 
 async def _make(

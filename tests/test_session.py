@@ -6,8 +6,9 @@ import copy
 
 import pytest
 
+import mcp_notebook
 from mcp_notebook.client.status import Status
-from mcp_notebook.errors import UnknownNameError
+from mcp_notebook.errors import ServerConfigError, UnknownNameError
 from tests.mapping import session_with
 from tests.peers import serve_tools
 
@@ -51,3 +52,24 @@ async def test_an_async_block_connects_and_disconnects(tools):
             assert entered is session
             assert (await session.tools.add.aio(a=1, b=2)).data == 3
         assert session.status is Status.DISCONNECTED
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """A script that has connected to nothing yet."""
+    monkeypatch.setattr("mcp_notebook.workspace._current", None)
+
+
+def test_a_script_names_a_server_by_its_address_once(tools, fresh):
+    with mcp_notebook.connect("peer", tools.url) as session:
+        assert session.tools.add(a=1, b=2).data == 3
+    with mcp_notebook.connect("peer") as again, mcp_notebook.connect("peer", tools.url) as same:
+        assert again is same
+    with pytest.raises(ServerConfigError, match="another server already"):
+        mcp_notebook.connect("peer", "http://127.0.0.1:9/mcp")
+
+
+def test_an_address_in_place_of_a_name_is_explained(fresh):
+    with pytest.raises(ServerConfigError) as caught:
+        mcp_notebook.connect("https://mcp.example.com/mcp")
+    assert "connect(NAME, URL)" in caught.value.hint

@@ -149,6 +149,11 @@ class SignIn:
 
     # -- from any thread ------------------------------------------------------------------------
 
+    def __repr__(self) -> str:
+        state = self.standing().state.value.replace("_", " ")
+        link = "; .url is the link" if self.url else ""
+        return f"<SignIn to {self.server.name}: {state}{link}>"
+
     @property
     def url(self) -> str | None:
         """The link to open, while a person is waited for."""

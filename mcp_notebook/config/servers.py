@@ -228,6 +228,11 @@ class ServerBook:
         entries = self._entries()
         if name in entries:
             return _from_json(name, entries[name])
+        if "://" in name:
+            raise ServerConfigError(
+                "A server is opened by its name, not by its address.",
+                hint="Give it one with %mcp add NAME URL; in Python: connect(NAME, URL)",
+            )
         near = nearest(name, entries)
         shown = "that name" if rules.looks_secret("", name) else repr(printable(name, 60))
         raise ServerConfigError(

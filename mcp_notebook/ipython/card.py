@@ -110,7 +110,7 @@ class Card(ipywidgets.VBox):
         self.add_class("mcpnb-card")
 
     def __repr__(self) -> str:
-        return self._view().plain.splitlines()[0]
+        return self._view().short
 
     # -- from the background loop ---------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class View:
         retries: Whether it can be tried again.
         over: Whether nothing more will happen by itself.
         changes: What has changed in the server's tools, to be told once.
+        link: A Python expression for the link, while somebody has to open it.
     """
 
     mood: Mood
@@ -64,6 +65,17 @@ class View:
     retries: bool = False
     over: bool = False
     changes: Shown | None = None
+    link: str = ""
+
+    @property
+    def short(self) -> str:
+        """One line for a front end without widgets, without the link: how to get at it.
+
+        ipywidgets cuts it after 110 letters.
+        """
+        if not self.link:
+            return self.plain.splitlines()[0]
+        return f"→ {self.name}: the card has a link to sign in. No card here? print({self.link})"
 
     @property
     def plain(self) -> str:
@@ -94,7 +106,8 @@ def view_of(
     place = place_of(session.url)
     sign_in = session.connection.sign_in
     if session.status is Status.SIGNING_IN and sign_in is not None:
-        return _signing_in(session.name, place, sign_in.standing())
+        path = f"{variable}.sign_in.url" if variable else ""
+        return _signing_in(session.name, place, sign_in.standing(), path)
     if session.status is Status.CONNECTED:
         variable, connection = variable or session.name, session.connection
         summary = session.summary()
@@ -136,7 +149,7 @@ def view_of(
     return View(mood="busy", name=session.name, place=place, headline=headline)
 
 
-def _signing_in(name: str, place: str, standing: Standing) -> View:
+def _signing_in(name: str, place: str, standing: Standing, link: str) -> View:
     waiting = standing.state is SignInState.WAITING
     return View(
         mood="asking" if waiting else "busy",
@@ -151,6 +164,7 @@ def _signing_in(name: str, place: str, standing: Standing) -> View:
         left=_left(standing.seconds_left),
         pastes=waiting and standing.user_code is None,
         replaceable=waiting and standing.replaceable,
+        link=link,
     )
 
 

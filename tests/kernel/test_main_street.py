@@ -43,6 +43,26 @@ def test_the_link_is_an_attribute_of_the_sign_in_and_in_no_repr(start, notes):
     assert nb.value("notes.sign_in.url") == link
 
 
+def test_a_front_end_without_widgets_is_told_where_the_link_is(start, notes):
+    nb = start(person=None)
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes --as mine")
+    link = nb.wait_for_link()
+    shown = nb.run("mine").text  # what is shown in place of a card, as jupyter console does
+    assert "print(mine.sign_in.url)" in shown
+    assert len(shown) < 110  # ipywidgets cuts the rest
+    assert nb.run("print(mine.sign_in.url)").text.strip() == link
+
+
+def test_a_demo_that_has_ended_tells_how_to_start_it(start):
+    nb = start()
+    for _ in range(2):
+        assert "Start it with: %mcp demo" in nb.run("%mcp connect demo").error
+        nb.run("%mcp demo\n%mcp connect demo")
+        assert nb.value("demo.wait(30).status") == "connected"
+        nb.run("%mcp demo stop\n%mcp disconnect demo")
+
+
 def test_a_restarted_kernel_needs_no_sign_in(start, notes, authority):
     nb = start()
     nb.run(f"%mcp add notes {notes.url}")
