@@ -50,10 +50,16 @@ def conceal(value: str) -> None:
     _concealed = tuple(dict.fromkeys((value, quote(value, safe=""), *_concealed)))[:_MOST_CONCEALED]
 
 
-def redact(text: str) -> str:
-    """Returns the text with everything that looks like a credential replaced by ``***``."""
+def without_concealed(text: str) -> str:
+    """Returns the text with what is known to be a secret replaced by ``***``, and nothing else."""
     for value in sorted(_concealed, key=len, reverse=True):  # a value before its own parts
         text = text.replace(value, "***")
+    return text
+
+
+def redact(text: str) -> str:
+    """Returns the text with everything that looks like a credential replaced by ``***``."""
+    text = without_concealed(text)
     text = _IN_FIELDS.sub(r"\1***", text)
     text = _SESSION.sub(r"\1***", text)
     text = _IN_QUERY.sub(r"\1=***", text)

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 DEMO = "demo"
 
+RECORD_VARIABLE = "MCP_NOTEBOOK_RECORD"
+REPLAY_VARIABLE = "MCP_NOTEBOOK_REPLAY"
+"""A file from whose name a process begins to record or replay: a notebook need not be changed."""
+
 
 class Workspace:
     """What one kernel, terminal or script has open.
@@ -359,10 +363,19 @@ _current: tuple[int, Workspace] | None = None
 
 
 def workspace() -> Workspace:
-    """Returns the process's own workspace, made on first use; a forked child has its own."""
+    """Returns the process's own workspace, made on first use; a forked child has its own.
+
+    ``MCP_NOTEBOOK_REPLAY`` and ``MCP_NOTEBOOK_RECORD`` name a file that it begins to replay, or to
+    record to.
+    """
     global _current
     if _current is None or _current[0] != os.getpid():
-        _current = (os.getpid(), Workspace())
+        space = Workspace()
+        if path := os.environ.get(REPLAY_VARIABLE):
+            space.replay(path)
+        elif path := os.environ.get(RECORD_VARIABLE):
+            space.record(path)
+        _current = (os.getpid(), space)
     return _current[1]
 
 

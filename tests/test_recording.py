@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
 import json
 import stat
+import sys
 
 import pytest
 
 import mcp_notebook
+from mcp_notebook.background import background
 from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import (
     MCPNotebookError,
@@ -17,8 +22,11 @@ from mcp_notebook.errors import (
     ToolFailedError,
 )
 from mcp_notebook.recording.player import Player
-from mcp_notebook.workspace import Workspace
+from mcp_notebook.redaction import conceal
+from mcp_notebook.workspace import Workspace, workspace
+from tests.connecting import toy
 from tests.peers import serve_tools
+from tests.test_tasks import Desk
 
 
 @pytest.fixture
@@ -296,3 +304,147 @@ def test_scripts_record_and_replay_a_block(space, tools, file, monkeypatch):
     with mcp_notebook.replay(file), mcp_notebook.connect("peer") as session:
         assert session.tools.echo(text="a").data == "a"
     assert space.player is None
+
+
+# -- odd servers, and what only a live one can do ---------------------------------------------
+
+
+def test_what_a_server_asked_in_the_middle_is_not_asked_again(space, file):
+    with serve_tools(unguarded=True) as tools:
+        space.book.add(Server(name="shop", url=tools.url))
+        space.record(file)
+        live = space.connect("shop").wait(5)
+        live.on_question = lambda question: {"name": "Ada"}
+        said = live.tools.ask().data
+        assert said == "Hello Ada"
+        space.record(None)
+    space.replay(file)
+    session = space.connect("shop")
+    session.on_question = lambda question: pytest.fail("it was asked")
+    assert session.tools.ask().data == said
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_either_era_of_the_protocol_replays(space, file, legacy):
+    with serve_tools(unguarded=True, legacy=legacy) as tools:
+        space.book.add(Server(name="shop", url=tools.url))
+        space.record(file)
+        era = space.connect("shop").tools.era().data
+        space.record(None)
+    space.replay(file)
+    session = space.connect("shop")
+    assert session.tools.era().data == era
+    assert session.connection.client.protocol_version == era
+
+
+def test_a_program_is_not_started(space, file, tmp_path):
+    marker = tmp_path / "started"
+    program = (sys.executable, "-m", "tests.peers.program", "--note", str(marker))
+    server = Server(name="files", transport="stdio", command=program)
+    space.book.add(server)
+    space.trusted.trust(server)
+    space.record(file)
+    assert space.connect("files").wait(20).tools.echo(text="a").text == "a"
+    space.record(None)
+    assert str(marker) not in file.read_text()
+    marker.unlink()
+    elsewhere = Workspace()
+    elsewhere.replay(file)
+    assert elsewhere.connect("files").tools.echo(text="a").text == "a"
+    assert not marker.exists()
+    elsewhere.replay(None)
+
+
+def test_a_tool_that_runs_as_a_task_replays(space, file):
+    with desk() as url:
+        space.book.add(Server(name="desk", url=url))
+        space.record(file)
+        assert space.connect("desk").tools.t().text == "done"
+        space.record(None)
+    space.replay(file)
+    assert space.connect("desk").tools.t().text == "done"
+
+
+@contextlib.contextmanager
+def desk():
+    """The address of a server whose tool runs as a task."""
+
+    async def serve() -> None:
+        desk = Desk()
+        desk.end.set()
+        async with toy(desk) as url:
+            address.set_result(url)
+            await asyncio.wrap_future(over)
+
+    address, over = concurrent.futures.Future(), concurrent.futures.Future()
+    serving = background().submit(serve())
+    yield address.result(5)
+    over.set_result(None)
+    serving.result(5)
+
+
+def test_a_recording_tells_no_news_and_suggests_nothing(space, tools, file, private_home):
+    space.record(file)
+    space.connect("peer").wait(5)
+    again = replay_alone(space, tools, file)
+    with pytest.raises(ServerError, match="does not tell when"):
+        again.resources.watch("peers://note").wait(5)
+    assert again.suggestions._connection.client.server_capabilities.completions is None
+
+
+def test_signing_out_of_a_replay_leaves_the_server_as_it_is(space, tools, file):
+    space.record(file)
+    space.connect("peer").wait(5)
+    replay_alone(space, tools, file)
+    for leave in (space.sign_out, space.remove):
+        [said] = leave("peer")
+        assert "stays as it is" in said
+    space.replay(None)
+    assert space.book.get("peer").url == tools.url
+
+
+def test_a_session_that_is_held_says_how_to_go_on_when_the_mode_changes(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    replay_alone(space, tools, file)
+    with pytest.raises(ConnectionError) as caught:
+        live.tools.echo(text="a")
+    assert "%mcp connect peer" in caught.value.hint
+
+
+def test_a_key_that_a_server_repeats_is_not_in_the_file(space, file, monkeypatch):
+    monkeypatch.setattr("mcp_notebook.redaction._concealed", ())
+    conceal("k3y-of-mine")
+    conceal("12345678")
+    space.record(file)
+    session = space.connect("peer").wait(5)
+    with pytest.raises(ToolFailedError):
+        session.tools.fail(message="your key is k3y-of-mine")
+    session.tools.add(a=12345678, b=0)
+    space.record(None)
+    assert "k3y-of-mine" not in file.read_text()
+    assert len(calls(file)) == 2
+
+
+def test_an_answer_that_is_too_deep_to_be_written_is_answered_all_the_same(space, file):
+    recorder = space.record(file)
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    recorder._write({"result": deep})
+    assert "too deep" in recorder.summary
+    space.record(None)
+
+
+def test_the_environment_can_say_so_for_a_notebook_as_it_is(space, tools, file, monkeypatch):
+    monkeypatch.setattr("mcp_notebook.workspace._current", None)
+    monkeypatch.setenv("MCP_NOTEBOOK_RECORD", str(file))
+    recording = workspace()
+    recording.connect("peer").tools.echo(text="a")
+    recording.record(None)
+    recording.disconnect("peer")
+    tools.stop()
+    monkeypatch.setattr("mcp_notebook.workspace._current", None)
+    monkeypatch.setenv("MCP_NOTEBOOK_REPLAY", str(file))
+    assert workspace().connect("peer").tools.echo(text="a").data == "a"
+    workspace().replay(None)

@@ -9,6 +9,9 @@ from mcp_notebook.workspace import Workspace
 
 def record(space: Workspace, wanted: command.Record) -> Page:
     """Begins or ends a recording, or tells how it stands."""
+    if wanted.path is not None and space.player is not None:
+        # No error, so that the notebook that was recorded runs as it is.
+        return sentences(["Nothing is recorded.", *mode(space)])
     if wanted.path is not None:
         recorder = space.record(wanted.path, replace=wanted.replace)
         assert recorder is not None

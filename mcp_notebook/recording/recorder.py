@@ -16,7 +16,7 @@ from mcp_notebook._version import VERSION
 from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import MCPNotebookError
 from mcp_notebook.recording import tape
-from mcp_notebook.redaction import redact
+from mcp_notebook.redaction import redact, without_concealed
 from mcp_notebook.schema.digests import schema_digest
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Recorder:
     Attributes:
         path: Where it is.
         answers: How many have been recorded.
+        left_out: How many could not be: they are nested too deeply.
         problem: Why nothing is recorded any more, or None.
     """
 
@@ -47,7 +48,7 @@ class Recorder:
             MCPNotebookError: It cannot be written, or is there and is no recording.
         """
         self.path = Path(path).expanduser()
-        self.answers = 0
+        self.answers = self.left_out = 0
         self.problem: MCPNotebookError | None = None
         self._lock = threading.Lock()
         self._met: dict[str, tape.Line] = {}
@@ -136,10 +137,16 @@ class Recorder:
             return self.problem.message
         servers = ", ".join(sorted(self._met)) or "no server yet"
         size = self.path.stat().st_size / 1e6
-        return f"{self.path} has {self.answers:,} new answers ({servers}), {size:,.1f} MB in all."
+        left_out = f" {self.left_out:,} are too deep to be written." if self.left_out else ""
+        new = f"{self.answers:,} new answer{'s' * (self.answers != 1)}"
+        return f"{self.path} has {new} ({servers}), {size:,.1f} MB in all.{left_out}"
 
     def _write(self, line: tape.Line) -> None:
-        data = json.dumps(line).encode() + b"\n"
+        try:
+            data = json.dumps(_without_secrets(line)).encode() + b"\n"
+        except (ValueError, RecursionError):  # nested deeper than can be written
+            self.left_out += 1
+            return
         with self._lock:
             if self.problem is not None or self._file.closed:
                 return
@@ -235,6 +242,17 @@ def _plain(model: BaseModel | None) -> Any:
     if model is None:
         return None
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _without_secrets(value: Any) -> Any:
+    """Returns a JSON value without what is known to be a secret, which a server may repeat."""
+    if isinstance(value, str):
+        return without_concealed(value)
+    if isinstance(value, dict):
+        return {name: _without_secrets(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return value
 
 
 def _drop_unfinished(file: Any) -> None:
