@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from mcp_notebook.client import pools
-from mcp_notebook.client.pools import Pools
+from mcp_notebook.client import pools, sockets
+from mcp_notebook.client.pools import Pool
 from mcp_notebook.errors import ConnectionFailedError
 from tests.connecting import connected, handshake, http, listened_to, toy
 from tests.peers import serve_tools
@@ -74,7 +74,7 @@ async def test_a_call_that_outlives_a_sleep_has_its_answer(tools, sleep):
 
 
 async def test_connections_from_before_a_sleep_are_closed_when_nobody_needs_them(tools, sleep):
-    transport = Pools(tools.url)
+    transport = Pool(tools.url)
     ping = httpx2.Request("GET", tools.url)
     responses = [await transport.handle_async_request(ping) for _ in range(2)]
     sleep(3600)
@@ -94,7 +94,7 @@ def _socket(response: httpx2.Response) -> socket.socket:
 
 
 async def test_a_connection_that_is_waited_on_is_probed(tools):
-    transport = Pools(tools.url)
+    transport = Pool(tools.url)
     response = await transport.handle_async_request(httpx2.Request("GET", tools.url))
     asked = _socket(response).getsockopt
     assert asked(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -108,13 +108,13 @@ async def test_a_connection_that_is_waited_on_is_probed(tools):
 
 async def test_what_the_system_does_not_take_is_left_out(monkeypatch, tools):
     monkeypatch.setattr(socket, "TCP_USER_TIMEOUT", 12345, raising=False)
-    pools._probing.cache_clear()
+    sockets._probing.cache_clear()
     try:
-        assert 12345 not in {option for _, option, _ in pools._probing()}
+        assert 12345 not in {option for _, option, _ in sockets._probing()}
         async with connected(tools.url) as connection:
             await connection.call_tool("add", {"a": 1, "b": 2})
     finally:
-        pools._probing.cache_clear()
+        sockets._probing.cache_clear()
 
 
 async def test_a_call_whose_connection_is_gone_without_a_word_ends_soon(monkeypatch):
@@ -123,8 +123,8 @@ async def test_a_call_whose_connection_is_gone_without_a_word_ends_soon(monkeypa
             tried.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
         except OSError:
             pytest.skip("only root on Linux can have a connection disappear")
-    monkeypatch.setattr(pools, "QUIET", 1)
-    pools._probing.cache_clear()
+    monkeypatch.setattr(sockets, "QUIET", 1)
+    sockets._probing.cache_clear()
 
     async def handle(method, message, writer):
         if (greeting := handshake(message)) is not None:
@@ -142,4 +142,4 @@ async def test_a_call_whose_connection_is_gone_without_a_word_ends_soon(monkeypa
                 await connection.call_tool("t", {})
             assert caught.value.may_have_run
     finally:
-        pools._probing.cache_clear()
+        sockets._probing.cache_clear()

@@ -517,8 +517,7 @@ async def test_a_redirect_to_another_origin_is_not_followed():
 
 
 async def test_more_calls_than_connections_wait_for_their_turn(monkeypatch):
-    monkeypatch.setattr("mcp_notebook.client.pools.POOLS", 2)
-    monkeypatch.setattr("mcp_notebook.client.pools.CONNECTIONS", 2)
+    monkeypatch.setattr("mcp_notebook.client.pools.CONNECTIONS", 4)
     with serve_tools(unguarded=True, legacy=True, json_response=True) as tools:
         async with connected(tools.url) as connection:
             calls = [connection.call_tool("slow", {"seconds": 0.05}) for _ in range(20)]

@@ -34,7 +34,7 @@ class Bearer(httpx2.Auth):
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Sends the request with the current token; once more with a renewed one after a 401."""
-        if origin(str(request.url)) != self._origin:
+        if origin(request.url) != self._origin:
             yield request
             return
         if self._keyed or "Authorization" in request.headers:  # the person's own, see `Server`

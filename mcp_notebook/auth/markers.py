@@ -31,7 +31,8 @@ class Markers:
         It is the content, not the time of the file: clocks of network file systems are coarse.
         """
         try:
-            with (self._directory / f"{key}.json").open("rb") as file:
+            # Looked at for every request: a buffer would cost as much again as the file.
+            with (self._directory / f"{key}.json").open("rb", buffering=0) as file:
                 return file.read(_BYTES_AT_MOST)
         except OSError:
             return b""

@@ -30,7 +30,7 @@ from mcp_notebook._version import USER_AGENT
 from mcp_notebook.client import answers, faults
 from mcp_notebook.client.faults import SessionLostError, TooLargeError
 from mcp_notebook.client.listening import Pace, QuietStream
-from mcp_notebook.client.pools import Pools
+from mcp_notebook.client.pools import Pool
 from mcp_notebook.config.rules import check_server_url
 from mcp_notebook.errors import ConnectionFailedError, MCPNotebookError
 
@@ -124,7 +124,7 @@ class GuardedClient(httpx2.AsyncClient):
                 **(headers or {}),
             },
             timeout=httpx2.Timeout(30.0, read=seconds, pool=seconds),
-            transport=Pools(url),
+            transport=Pool(url),
         )
 
     # -- causes -------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ _NUMERIC = re.compile(r"(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 
 
-def origin(url: str) -> str:
+def origin(url: str | httpx2.URL) -> str:
     """Returns ``scheme://host[:port]`` in lower case, without a default port (RFC 6454 §6.2)."""
     parts = httpx2.URL(url)
     return f"{parts.scheme}://{_netloc(parts)}"

@@ -17,6 +17,7 @@ from mcp_notebook.auth.fetch import Fetch, retry_after
 from mcp_notebook.auth.reply import MAX_BYTES, parse_json
 from mcp_notebook.auth.route import addresses, proxy_for, ssl_context
 from mcp_notebook.errors import AuthorizationServerError
+from tests.peers.certificates import self_signed
 
 pytestmark = pytest.mark.anyio
 
@@ -446,38 +447,7 @@ def test_retry_after_reads_a_date_to_come():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for as.example.com that signs itself, and its key, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "as.example.com")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("as.example.com")]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_bytes(
-        signed.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return str(path)
+    return self_signed("as.example.com", tmp_path_factory.mktemp("tls") / "certificate.pem")
 
 
 @pytest.fixture
