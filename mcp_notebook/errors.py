@@ -12,6 +12,7 @@
     │   ├── SignInExpiredError       (TimeoutError) nobody answered in time
     │   └── AuthorizationServerError the authorization server is unreachable, or answers wrongly
     ├── TokenStoreError              tokens could not be kept or read
+    ├── ExecutorError                the executor of a batch cannot be used, or its workers are gone
     ├── UnknownNameError             (AttributeError, KeyError) no such prompt, template or member
     ├── NotRecordedError             a replay was asked for what is not in the recording
     └── ToolError
@@ -27,6 +28,10 @@ the notebook), and an ``ExceptionGroup`` anywhere in it makes IPython ignore `_r
 """
 
 from __future__ import annotations
+
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class MCPNotebookError(Exception):
@@ -45,12 +50,24 @@ class MCPNotebookError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error may come from another process, and the constructors differ.
+        return _revived, (type(self), self.args, vars(self))
+
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines in place of a traceback: the sentence and the hint."""
         lines = [f"{type(self).__name__}: {self.message}"]
         if self.hint:
             lines.append(f"  → {self.hint}")
         return lines
+
+
+def _revived(kind: type[E], args: tuple[Any, ...], facts: dict[str, Any]) -> E:
+    """Returns a pickled error as it was, whatever its constructor takes."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(facts)
+    return error
 
 
 class CommandError(MCPNotebookError):
@@ -173,6 +190,10 @@ class TokenStoreError(MCPNotebookError):
 
 class NotRecordedError(MCPNotebookError):
     """A notebook is replayed, and what was asked is not in the recording."""
+
+
+class ExecutorError(MCPNotebookError):
+    """The executor of a batch cannot be used, or its workers are gone."""
 
 
 class UnknownNameError(MCPNotebookError, AttributeError, KeyError):

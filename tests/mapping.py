@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from mcp_notebook.session.session import Session
 from mcp_notebook.waiting.elicitation import Asking
 from mcp_notebook.waiting.frontend import FrontEnd
 from mcp_notebook.waiting.questions import Question
+from tests.peers import visit
 
 
 @contextlib.contextmanager
@@ -56,3 +58,16 @@ class Watching(FrontEnd):
 
     def progress(self, progress: Any) -> None:
         self.seen.append(progress.look())
+
+
+class Clicking(FrontEnd):
+    """Somebody who opens every link and agrees, and remembers them."""
+
+    def __init__(self) -> None:
+        self.links: list[str] = []
+
+    def look(self, session: Any) -> None:
+        sign_in = session.sign_in
+        if session.status == "signing_in" and sign_in.url and sign_in.url not in self.links:
+            self.links.append(sign_in.url)
+            threading.Thread(target=visit, args=(sign_in.url,)).start()

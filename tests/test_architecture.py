@@ -57,6 +57,7 @@ def test_the_core_knows_no_notebook(path):
 
 
 DOORS = {
+    "distributed": {"batch.dask_pool"},
     "keyring": {"auth.keyring_store", "auth.stores", "auth.current_store", "auth.store_thread"},
     "pandas": {"results.tables"},
     "pyarrow": {"results.arrow"},

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mcp_notebook.session.tasks import call_as_task, runs_as_task
+from mcp_notebook.client.tasks import call_as_task, runs_as_task
 from tests.connecting import connected, handshake, http, result, toy
 
 pytestmark = pytest.mark.anyio

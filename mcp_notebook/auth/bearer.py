@@ -8,23 +8,37 @@ step-up. The token goes to the origin it was issued for and nowhere else.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Protocol
 
 import httpx2
 
 from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.challenge import bearer_challenge
-from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.record import TokenRecord
-from mcp_notebook.config.servers import is_keyed
+from mcp_notebook.config.servers import Server, is_keyed
 from mcp_notebook.config.urls import origin
 from mcp_notebook.errors import SignInError, SignInNeededError
 from mcp_notebook.redaction import printable
 
 
+class TokenSource(Protocol):
+    """Where the token of a request comes from, such as `Credentials`."""
+
+    @property
+    def server(self) -> Server:
+        """Whom it is for."""
+
+    async def current(self) -> TokenRecord | None:
+        """Returns a record whose access token may be used now, or None."""
+
+    async def renew(self, used: str) -> TokenRecord | None:
+        """Returns a record with another access token than the one that was refused, or None."""
+
+
 class Bearer(httpx2.Auth):
     """The `httpx2.Auth` of one server; holds no token itself."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: TokenSource) -> None:
         self._credentials = credentials
         self._origin = origin(credentials.server.url)
         self._keyed = is_keyed(credentials.server)

@@ -20,6 +20,7 @@ from mcp_notebook.batch.outcomes import Columns, Outcome, columns_of, free_name,
 from mcp_notebook.batch.parquet import Parquet
 from mcp_notebook.batch.rows import Rows
 from mcp_notebook.batch.sink import JSONLines
+from mcp_notebook.batch.spreading import pool_for, run_of
 from mcp_notebook.batch.work import Row, Terms, Work
 from mcp_notebook.errors import MCPNotebookError, ToolError
 from mcp_notebook.redaction import printable
@@ -81,19 +82,26 @@ class Batch:
         self._terms = terms
         self._work = Work(Rows(rows), terms)
         self._work.found = partial(session.was_known, tool.name)
+        self._pool = pool_for(session, terms.executor)
         self._run: Run | None = None
         self._seconds = 0.0
         self._made = time.time()
 
     # -- going on -----------------------------------------------------------------------------
 
-    def resume(self) -> Self:
+    def resume(self, *, executor: Any = None) -> Self:
         """Goes over the rows that have no outcome yet, and waits.
+
+        Args:
+            executor: Another one than before, from now on: its workers may be gone.
 
         Raises:
             BatchStopped: Stop was pressed; what was done is kept.
             MCPNotebookError: What ended it; what was done is kept.
         """
+        if executor is not None:
+            self._check_idle()
+            self._pool = pool_for(self._session, executor)
         if self.is_done:
             self._work.close()  # what could not be written the last time
             return self
@@ -145,7 +153,7 @@ class Batch:
 
     def _begin(self) -> tuple[Run, Wait[None], float]:
         self._check_idle()
-        run = self._run = Run(self._session, self.tool, self._work, self._terms)
+        run = self._run = run_of(self._session, self.tool, self._work, self._terms, self._pool)
         began, before = time.monotonic(), self._work.settled
 
         def tend() -> None:
@@ -173,7 +181,7 @@ class Batch:
         if done and self.total is not None:
             left = (self.total - self.done - self.failed) / per_second
             parts.append(f"{_clock(left)} left")
-        parts.append(self._session.throttle.note())
+        parts.append(self._run.note() if self._run is not None else "")
         return " · ".join(part for part in parts if part)
 
     # -- outcomes -----------------------------------------------------------------------------

@@ -81,6 +81,10 @@ class Run:
         self._repeatable = False
         self._definition: mcp_types.Tool
 
+    def note(self) -> str:
+        """Returns in a few words what holds calls back, or ``""``."""
+        return self._throttle.note()
+
     async def run(self) -> None:
         """Makes the calls.
 
@@ -176,9 +180,13 @@ class Run:
             await self._arrived.wait()
         return True
 
+    @property
+    def _ahead(self) -> int:
+        """How many rows are read in one go."""
+        return max(64, 2 * self._terms.concurrency)
+
     async def _read(self) -> None:
-        limit = max(64, 2 * self._terms.concurrency)
-        tell = partial(background().post, self._arrived.set)
+        limit, tell = self._ahead, partial(background().post, self._arrived.set)
         try:
             await self._in_thread(lambda: self._work.pull(limit, tell))
         finally:
@@ -251,9 +259,11 @@ class Run:
         assert row.arguments is not None
         return await self._tool.answer(self._definition, row.arguments, self.call, patient=False)
 
-    def _cut_off(self) -> MCPNotebookError:
+    def _cut_off(
+        self, what: str = "The call was stopped while it was under way."
+    ) -> MCPNotebookError:
         return ConnectionFailedError(
-            "The call was stopped while it was under way.",
+            what,
             hint="It may have run on the server. retry_failed() makes it again.",
             may_have_run=True,
         )

@@ -31,11 +31,11 @@ class Throttle:
     """How many calls of a session's batches may be under way at once. Lives on the loop.
 
     Attributes:
-        limit: That number; infinite until the server refuses a call.
+        limit: That number; infinite until the server refuses a call, if none is given.
     """
 
-    def __init__(self) -> None:
-        self.limit = math.inf
+    def __init__(self, limit: float = math.inf) -> None:
+        self.limit = limit
         self._under_way = 0
         self._until = -math.inf
         self._set_back_at = -math.inf
@@ -57,6 +57,16 @@ class Throttle:
                 return time.monotonic()
             else:
                 await self._woken()
+
+    def take(self, most: int) -> int:
+        """Takes further turns, as many as are free right now; `leave` gives each back.
+
+        Returns:
+            How many they are.
+        """
+        taken = int(max(0, min(most, self._room())))
+        self._under_way += taken
+        return taken
 
     async def _woken(self) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -125,10 +135,14 @@ class Throttle:
 
 
 class Rate:
-    """Spaces calls out evenly, so many in a time."""
+    """Spaces calls out evenly, so many in a time.
+
+    Attributes:
+        interval: The seconds between two of them.
+    """
 
     def __init__(self, per_second: float) -> None:
-        self._interval = 1 / per_second
+        self.interval = 1 / per_second
         self._next = -math.inf
 
     @classmethod
@@ -151,10 +165,10 @@ class Rate:
             )
         return cls(per_second)
 
-    async def turn(self) -> None:
-        """Waits for the next place in the row."""
+    async def turn(self, calls: int = 1) -> None:
+        """Waits for the next place in the row, and takes as many places as there are calls."""
         now = time.monotonic()
         at = max(now, self._next)
-        self._next = at + self._interval
+        self._next = at + calls * self.interval
         if at > now:
             await asyncio.sleep(at - now)

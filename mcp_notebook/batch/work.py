@@ -53,6 +53,7 @@ class Terms:
     confirm: bool = True
     cache: bool | str | Path | AnswerCache | None = None
     sink: str | Path | Callable[[dict[str, Any]], object] | None = None
+    executor: Any = None
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from mcp import Client
 from mcp_types import CallToolResult, Tool
 
-from mcp_notebook.auth.bearer import Bearer
+from mcp_notebook.auth.bearer import TokenSource
 from mcp_notebook.auth.credentials import Credentials
 from mcp_notebook.auth.sign_in import SignIn
 from mcp_notebook.auth.tokens import TokenKeeper
@@ -70,7 +70,7 @@ class Connection:
     def __init__(
         self,
         server: Server,
-        keeper: TokenKeeper,
+        keeper: TokenKeeper | None,
         *,
         limits: Limits | None = None,
         player: Player | None = None,
@@ -79,7 +79,7 @@ class Connection:
 
         Args:
             server: Whom to connect to.
-            keeper: Where its tokens are.
+            keeper: Where its tokens are; None where nobody can sign in.
             limits: Bounds of size and time.
             player: A recording that answers in place of the server.
         """
@@ -90,7 +90,9 @@ class Connection:
         self.failure: MCPNotebookError | None = None
         self.limits = limits or Limits()
         signs_in = server.transport != "stdio" and player is None
-        self.credentials = Credentials(server, keeper) if signs_in else None
+        self.credentials = Credentials(server, keeper) if signs_in and keeper else None
+        self._tokens: TokenSource | None = self.credentials
+        self._environ: Mapping[str, str] | None = None
         self.news = News()
         self._callbacks: dict[str, Any] = {"message_handler": self.news.handle}
         self._phase = Status.DISCONNECTED
@@ -98,8 +100,7 @@ class Connection:
         self._line: Line | None = None
         self.recorder: Recorder | None = None
         self._owner: asyncio.Task[None] | None = None
-        self._changed = Signal()
-        self._leaving = asyncio.Event()
+        self._changed, self._leaving = Signal(), asyncio.Event()
         self._signing = Signing(server, self.credentials, self._changed.fire)
 
     def handle(self, **callbacks: Any) -> None:
@@ -234,17 +235,16 @@ class Connection:
         Returns when told to leave or when the client broke after it had been opened; tells
         whether it has answered a call.
         """
-        auth = None
-        if self.credentials is not None:
-            auth = Bearer(self.credentials)
-            # Renewed before the client opens: the SDK's first request has ten seconds only, and
-            # a slow authorization server would make it fall back to the older protocol.
-            await self.credentials.current()
         line: Line | None = None
         opened = self._greeted = False
         try:
             async with dial(
-                self.server, auth, limits=self.limits, player=self.player, **self._callbacks
+                self.server,
+                self._tokens,
+                limits=self.limits,
+                environ=self._environ,
+                player=self.player,
+                **self._callbacks,
             ) as line:
                 self._greeted = True
                 line.record(self.recorder, self.server)

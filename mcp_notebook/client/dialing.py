@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -26,6 +26,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import CallToolResult, Implementation, JSONRPCResponse
 
 from mcp_notebook._version import VERSION
+from mcp_notebook.auth.bearer import Bearer, TokenSource
 from mcp_notebook.client.faults import ProgramError
 from mcp_notebook.client.logs import tame
 from mcp_notebook.client.sse import sse_transport
@@ -105,9 +106,10 @@ class Line:
 @asynccontextmanager
 async def dial(
     server: Server,
-    auth: httpx2.Auth | None,
+    tokens: TokenSource | None,
     *,
     limits: Limits,
+    environ: Mapping[str, str] | None = None,
     player: Player | None = None,
     **callbacks: Any,
 ) -> AsyncIterator[Line]:
@@ -115,8 +117,9 @@ async def dial(
 
     Args:
         server: What to open.
-        auth: Puts credentials on HTTP requests; unused for stdio.
+        tokens: Where the token of a request comes from; None for stdio.
         limits: Size and time bounds.
+        environ: Where the variables are that the server names; this process's by default.
         player: A recording that answers in place of the server, which is not contacted then.
         callbacks: Handlers of `mcp.Client`, such as ``elicitation_callback``.
 
@@ -124,6 +127,7 @@ async def dial(
         Exception: Whatever the SDK raises, exception groups included; `translating` sorts it out.
     """
     over = asyncio.Event()
+    environ = os.environ if environ is None else environ
     if player is not None:
         yield Line(player.client(server.name), None, over)
         return
@@ -131,12 +135,18 @@ async def dial(
         if server.transport == "stdio":
             http = None
             errlog = stack.enter_context(_errlog())
-            client = _client(_Watched(_stdio(server, errlog), over), limits, callbacks)
+            client = _client(_Watched(_stdio(server, environ, errlog), over), limits, callbacks)
             await _start(stack, client, server, errlog, over, limits.open_seconds)
         else:
-            http = await stack.enter_async_context(_http(server, auth, limits))
+            auth = None
+            if tokens is not None:
+                auth = Bearer(tokens)
+                # Renewed before the client opens: the SDK's first request has ten seconds only, and
+                # a slow authorization server would make it fall back to the older protocol.
+                await tokens.current()
+            http = await stack.enter_async_context(_http(server, auth, environ, limits))
             with http.opening():
-                client = _client(_web_transport(server, http, over), limits, callbacks)
+                client = _client(_web_transport(server, http, environ, over), limits, callbacks)
                 async with asyncio.timeout(limits.open_seconds):
                     await stack.enter_async_context(client)
         # The SDK would run the server's regular expressions on the server's data under the GIL,
@@ -159,11 +169,13 @@ async def _accept(name: str, result: CallToolResult) -> None:  # noqa: ARG001 --
     return None
 
 
-def _http(server: Server, auth: httpx2.Auth | None, limits: Limits) -> GuardedClient:
+def _http(
+    server: Server, auth: httpx2.Auth | None, environ: Mapping[str, str], limits: Limits
+) -> GuardedClient:
     return GuardedClient(
         server.url,
         auth=auth,
-        headers=request_headers(server, os.environ),
+        headers=request_headers(server, environ),
         limits=limits,
         insecure=server.insecure,
         name=server.name,
@@ -171,8 +183,10 @@ def _http(server: Server, auth: httpx2.Auth | None, limits: Limits) -> GuardedCl
     )
 
 
-def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> Any:
-    url = address_of(server, os.environ)
+def _web_transport(
+    server: Server, http: GuardedClient, environ: Mapping[str, str], over: asyncio.Event
+) -> Any:
+    url = address_of(server, environ)
     if server.transport == "sse":
         return _Watched(sse_transport(url, http), over)
     transport = streamable_http_client(
@@ -184,12 +198,12 @@ def _web_transport(server: Server, http: GuardedClient, over: asyncio.Event) -> 
 # -- programs on this machine -----------------------------------------------------------------
 
 
-def _stdio(server: Server, errlog: IO[str]) -> Any:
+def _stdio(server: Server, environ: Mapping[str, str], errlog: IO[str]) -> Any:
     return stdio.stdio_client(
         stdio.StdioServerParameters(
             command=server.command[0],
             args=list(server.command[1:]),
-            env={name: expand(value, os.environ) for name, value in server.env.items()} or None,
+            env={name: expand(value, environ) for name, value in server.env.items()} or None,
             cwd=server.cwd,
         ),
         errlog=errlog,  # type: ignore[arg-type]

@@ -118,6 +118,8 @@ class Signing:
         Raises:
             SignInError: They were asked already, and it did not help.
         """
+        if self._credentials is None:
+            return  # nobody is asked here: `done` raises the need itself
         if need.step_up:
             self.step_up(need, operation, seen)
         elif refused:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -70,6 +71,7 @@ class Session:
         suggestions: What the server suggests for arguments.
         throttle: How fast the server takes calls; shared by all batches.
         drifting: What has changed in the tools, and whether that was told.
+        key: What its connections in other processes are known by.
     """
 
     def __init__(self, connection: Connection, front_end: FrontEnd) -> None:
@@ -79,6 +81,7 @@ class Session:
         self.calls = Calls()
         self.batches: dict[str, Batch] = {}
         self.throttle = Throttle()
+        self.key = secrets.token_hex(8)
         self.suggestions = Suggestions(connection)
         self.resources = Resources(self)
         self.prompts = Prompts(self)

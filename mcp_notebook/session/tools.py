@@ -26,7 +26,10 @@ from mcp_notebook.waiting.calls import Call
 from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import mcp_types
+    from distributed import Client
 
     from mcp_notebook.batch.batch import Batch
     from mcp_notebook.batch.cache import AnswerCache
@@ -120,8 +123,6 @@ class Tool:
         Raises:
             MCPNotebookError: As `__call__` says.
         """
-        from mcp_notebook.results.tool_result import ToolResult, failure
-
         try:
             raw = await self._send(tool, arguments, **options)
         except ServerError as error:
@@ -129,6 +130,16 @@ class Tool:
                 error.hint = call.hint() or error.hint
                 raise
             raw = await self._send(tool, arguments, **options)
+        return self.read(tool, raw, call)
+
+    def read(self, tool: mcp_types.Tool, raw: mcp_types.CallToolResult, call: Call) -> ToolResult:
+        """Returns the protocol's answer to a call as a person holds it.
+
+        Raises:
+            ToolFailedError: The tool says that it failed.
+        """
+        from mcp_notebook.results.tool_result import ToolResult, failure
+
         result = ToolResult(
             raw, tool=tool.name, server=self._session.name, output_schema=tool.output_schema
         )
@@ -139,24 +150,14 @@ class Tool:
     async def _send(
         self, tool: mcp_types.Tool, arguments: dict[str, Any], **options: Any
     ) -> mcp_types.CallToolResult:
-        from mcp_notebook.recording.recorder import kept
-        from mcp_notebook.session.tasks import call_as_task, runs_as_task
+        from mcp_notebook.client.tasks import runs_as_task, send_call
 
-        connection, repeatable = self._session.connection, may_be_repeated(tool)
-        if not runs_as_task(tool) or connection.player is not None:
-            return await connection.call_tool(
-                tool.name, arguments, repeatable=repeatable, **options
-            )
-        report = options.pop("progress_callback", None)
-        return await connection.ask(
-            lambda client: kept(
-                client,
-                "tools/call",
-                {"name": tool.name, "arguments": arguments},
-                call_as_task(client, tool.name, arguments, report),
-            ),
-            operation=tool.name,
-            repeatable=repeatable,
+        return await send_call(
+            self._session.connection,
+            tool.name,
+            arguments,
+            as_task=runs_as_task(tool),
+            repeatable=may_be_repeated(tool),
             **options,
         )
 
@@ -172,6 +173,7 @@ class Tool:
         confirm: bool = True,
         cache: bool | str | Path | AnswerCache | None = None,
         sink: str | Path | Callable[[dict[str, Any]], object] | None = None,
+        executor: Executor | Client | None = None,
         wait: bool = True,
         **fixed: Any,
     ) -> Batch:
@@ -196,6 +198,15 @@ class Tool:
             sink: Writes answers as they come and keeps none in memory: a ``.jsonl`` or
                 ``.parquet`` file, which is gone on with if it is there, or a function that is
                 given each as a dict.
+            executor: Makes the calls in other processes or on other machines: a
+                `concurrent.futures.Executor`, or a `dask.distributed.Client`. Each worker process
+                has a connection of its own; `concurrency` and `rate` are for all of them together.
+                What you are signed in with stays here: a worker is sent an access token that is
+                renewed here, and the server's headers as they are filled in. They travel with the
+                calls, so the way there has to be yours (dask: TLS). A worker cannot ask you
+                anything; a call that needs a sign-in is made here. A worker that dies takes the
+                answers of its last second along: where calling twice does harm, such a row has
+                failed, with ``may_have_run``.
             wait: Whether the calls are made now, rather than when the batch is awaited.
             fixed: Arguments that are the same for every row.
 
@@ -218,6 +229,7 @@ class Tool:
             confirm=confirm,
             cache=cache,
             sink=sink,
+            executor=executor,
         )
         batch = Batch(self._session, self, rows, terms)
         self._session.batches[self.name] = batch

@@ -11,9 +11,13 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from mcp_notebook.recording.recorder import kept
+
 if TYPE_CHECKING:
     from mcp import Client
     from mcp_types import CallToolResult, Task, Tool
+
+    from mcp_notebook.client.connection import Connection
 
 GOODBYE = 1.0
 """Seconds that a call which is stopped waits for the server to have heard of it."""
@@ -27,6 +31,44 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 def runs_as_task(tool: Tool) -> bool:
     """Tells whether a tool can be called in no other way."""
     return tool.execution is not None and tool.execution.task_support == "required"
+
+
+async def send_call(
+    connection: Connection,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    as_task: bool,
+    progress_callback: Report | None = None,
+    **options: Any,
+) -> CallToolResult:
+    """Calls a tool in the way in which it can be called.
+
+    Args:
+        connection: To its server.
+        name: The tool.
+        arguments: A JSON object.
+        as_task: Whether it runs as a task only.
+        progress_callback: Told how far it is.
+        options: For `Connection.ask`.
+
+    Raises:
+        MCPNotebookError: What became of the call.
+    """
+    if as_task and connection.player is None:
+        return await connection.ask(
+            lambda client: kept(
+                client,
+                "tools/call",
+                {"name": name, "arguments": arguments},
+                call_as_task(client, name, arguments, progress_callback),
+            ),
+            operation=name,
+            **options,
+        )
+    if progress_callback is not None:
+        options["progress_callback"] = progress_callback
+    return await connection.call_tool(name, arguments, **options)
 
 
 async def call_as_task(
