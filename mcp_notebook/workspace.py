@@ -99,7 +99,7 @@ class Workspace:
         except ServerConfigError:
             whose = self.accounts.server_of(name)
             if whose is not None and whose != name:
-                return replace(self.server(whose), name=name)
+                return _account(self.server(whose), name)
             known = catalog.lookup(name)
             if known is not None:
                 return known
@@ -128,7 +128,7 @@ class Workspace:
             self.book.add(server)  # a well-known one is remembered once it is used
         if account is not None and account != name:
             self._check_account(account, server)
-            server = replace(server, name=account)
+            server = _account(server, account)
             self.accounts.add(account, name)
         return self._opened(server)
 
@@ -191,7 +191,10 @@ class Workspace:
         if self.player is not None:
             return session
         if session.connection.credentials is None:
-            raise SignInError(f"{name} is a program on this machine: there is no sign-in.")
+            raise SignInError(
+                f"{name} is a program on this machine: there is no sign-in.",
+                hint=f"Start it with: %mcp connect {name}",
+            )
         background().submit(_sign_in(session.connection, register_again)).result(5)
         return session
 
@@ -207,7 +210,12 @@ class Workspace:
         if (whose := self.accounts.server_of(name)) is not None:
             remains = self._forget(name)
             return [*remains, f"The server {whose} and its other accounts stay."]
-        self.book.get(name)
+        try:
+            self.book.get(name)
+        except ServerConfigError:
+            self.book.remove(name)  # raises the same where there is no such entry
+            self.trusted.forget(name)
+            return ["Its entry could not be understood, so no sign-in was revoked."]
         remains = [said for account in self.accounts.of(name) for said in self._forget(account)]
         remains += self._forget(name)
         self.trusted.forget(name)
@@ -314,6 +322,10 @@ class Workspace:
     async def _close(self) -> None:
         closing = [session.connection.close() for session in self.sessions.values()]
         await asyncio.gather(*closing, Callback.delivered(), return_exceptions=True)
+
+
+def _account(server: Server, name: str) -> Server:
+    return replace(server, name=name, account_of=server.added_as)
 
 
 def _has_ended(server: Server) -> bool:

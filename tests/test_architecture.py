@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mcp_notebook import errors
+
 PACKAGE = Path(__file__).parent.parent / "mcp_notebook"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -164,3 +166,23 @@ def test_every_error_derives_from_ours_and_carries_a_hint():
     for kind in errors:
         assert issubclass(kind, MCPNotebookError)
         assert kind("what", hint="so").hint == "so"
+
+
+def test_every_error_says_what_to_do_next():
+    """The README promises it; a hint that is made elsewhere is handed on as one."""
+    public = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.MCPNotebookError)
+    }
+    mute = [
+        f"{name_of(path)}:{call.lineno}"
+        for path in MODULES
+        if path.parent.name != "demo"  # its errors are the server side's
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in public
+        and "hint" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert mute == []

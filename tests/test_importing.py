@@ -55,7 +55,7 @@ class TestClients:
         assert place("win32") == "/roaming/Claude/claude_desktop_config.json"
         assert place("linux") == "/p/.config/Claude/claude_desktop_config.json"
 
-    @pytest.mark.parametrize("source", ["claude", "claude-code", "vscode", "cursor", "gemini"])
+    @pytest.mark.parametrize("source", importing.CLIENTS)
     def test_every_clients_own_file_is_read(self, source, folder, person):
         for path in importing.locations(source, folder=folder, person=person):
             key = "servers" if source == "vscode" else "mcpServers"
@@ -241,7 +241,7 @@ class TestEntries:
             {"url": "https://u:planted@a.example/mcp"},
             {"url": "https://${env:HOST}/mcp"},
             {"url": URL, "headers": {"Authorization": "Bearer planted"}},
-            {"url": URL, "headers": {"X-Api-Key": "${input:planted-key}"}},
+            {"command": "npx", "args": ["--key", "${input:planted-key}"]},
             {"url": URL, "oauth": {"clientId": "x", "clientSecret": "planted"}},
             {"command": "npx", "args": ["x", "--token", "planted"]},
             {"command": "npx", "args": ["x"], "env": {"API_TOKEN": "planted"}},
@@ -262,12 +262,41 @@ class TestEntries:
         if "input:" not in json.dumps(entry):
             assert "planted" not in shown
 
-    def test_an_input_of_the_editor_is_explained(self):
+    def test_what_an_editor_asks_for_is_taken_from_a_variable(self):
         found = read_entry(
             "a", {"url": URL, "headers": {"X-Api-Key": "${input:perplexity-key}"}}, "here"
         )
-        assert "perplexity-key" in found.problem.message
-        assert "${PERPLEXITY_KEY}" in found.problem.hint
+        assert found.use().headers == {"X-Api-Key": "${PERPLEXITY_KEY}"}
+        (note,) = found.notes
+        assert "'perplexity-key'" in note
+        assert "PERPLEXITY_KEY" in note
+        odd = read_entry("a", {"command": "x", "env": {"A": "${input:2 fa \u202e}"}}, "here")
+        assert odd.use().env == {"A": "${_2_FA}"}
+        assert "\u202e" not in "".join(odd.notes)
+
+    def test_an_editors_folders_are_filled_in(self, tmp_path):
+        entry = {
+            "command": "npx",
+            "args": ["fs", "${workspaceFolder}/data"],
+            "cwd": "${workspaceFolder}",
+            "env": {"CACHE": "${userHome}/.cache"},
+        }
+        path = tmp_path / "project" / ".vscode" / "mcp.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"servers": {"files": entry}}))
+        for found in (
+            importing.find(str(path)),
+            importing.find("vscode", folder=tmp_path / "project", person=tmp_path),
+        ):
+            server = found[0].use()
+            assert server.command == ("npx", "fs", f"{tmp_path}/project/data")
+            assert server.cwd == f"{tmp_path}/project"
+            assert server.env == {"CACHE": f"{Path.home()}/.cache"}
+
+    def test_a_file_of_variables_is_not_read_and_that_is_said(self):
+        found = read_entry("a", {"command": "x", "envFile": "/etc/passwd"}, "here")
+        assert found.use().env == {}
+        assert "envFile is not read" in found.notes[0]
 
     def test_a_name_that_cannot_be_typed_is_made_one_that_can(self):
         found = read_entry("io.github/My Server \u202e", {"url": URL}, "here")

@@ -70,8 +70,9 @@ def test_an_unknown_prompt_is_an_attribute_error_that_names_the_nearest(session)
         session.prompts.compar  # noqa: B018
     assert isinstance(caught.value, UnknownNameError)
     assert "compare" in caught.value.hint
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError) as nothing_near:
         session.prompts["nothing"]
+    assert nothing_near.value.hint == "It has: compare."
 
 
 def test_an_unknown_prompt_is_found_out_when_it_is_called_too_early(tools):

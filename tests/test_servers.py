@@ -24,6 +24,7 @@ from mcp_notebook.config.servers import (
 )
 from mcp_notebook.errors import ServerConfigError
 from mcp_notebook.redaction import redact
+from mcp_notebook.workspace import Workspace
 
 FIGMA = Server(name="figma", url="https://mcp.figma.com/mcp")
 FILES = Server(
@@ -197,6 +198,19 @@ class TestFile:
         with pytest.raises(ServerConfigError) as caught:
             book.get("bad")
         assert "planted" not in str(caught.value)
+
+    def test_the_way_out_of_an_entry_that_cannot_be_used_works(self, private_home):
+        private_home.mkdir(exist_ok=True)
+        path = private_home / "servers.json"
+        path.write_text('{"mcpServers": {"odd": 3, "figma": {"url": "https://mcp.figma.com/mcp"}}}')
+        space = Workspace()
+        with pytest.raises(ServerConfigError) as caught:
+            space.connect("odd")
+        assert caught.value.hint.endswith("%mcp remove odd")
+        assert "no sign-in was revoked" in space.remove("odd")[0]
+        assert [server.name for server in space.book.all()] == ["figma"]
+        with pytest.raises(ServerConfigError, match="No server is called 'odd'"):
+            space.remove("odd")
 
     def test_two_kernels_that_write_at_once_lose_nothing(self, book, path):
         program = (

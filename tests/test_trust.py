@@ -173,3 +173,13 @@ def test_variables_that_change_what_is_loaded_are_marked():
 def test_an_ordinary_program_is_not_cried_wolf_over():
     for command in (("server", "--port", "80"), ("docker", "run", "-i", "-v", "/data/x:/x", "y")):
         assert trust.dangers(Server(name="a", transport="stdio", command=command)) == ()
+
+
+def test_a_program_is_trusted_for_all_accounts_on_it(book, server, environ):
+    book.trust(server, environ)
+    account = replace(server, name="work", account_of=server.name)
+    book.check(account, environ)
+    changed = replace(account, command=("other",))
+    with pytest.raises(ServerConfigError) as caught:
+        book.check(changed, environ)
+    assert caught.value.hint.endswith(f"%mcp trust {server.name}")

@@ -128,7 +128,7 @@ def _check_issuer(server: Server, issuer: str, document: dict[str, Any]) -> None
     raise _unusable(
         host_of(issuer),
         f"it was found for {shown(issuer)} but calls itself {printable(named)} (RFC 8414 §3.3)",
-        f"If you know that both are one: %mcp add {server.name} {server.url} --replace "
+        f"If you know that both are one: %mcp add {server.added_as} {server.url} --replace "
         f"--trusted-issuer {printable(named)}",
     )
 
@@ -175,5 +175,5 @@ def check_usable(server: Server, metadata: AuthorizationServer) -> None:
             host,
             "it does not say that it supports PKCE with S256, which MCP demands",
             f"Some providers support it without saying so (Microsoft Entra does). Then: "
-            f"%mcp add {server.name} {server.url} --replace --assume-s256",
+            f"%mcp add {server.added_as} {server.url} --replace --assume-s256",
         )

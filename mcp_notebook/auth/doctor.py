@@ -292,7 +292,7 @@ def _knock_problem(server: Server, reply: Reply) -> AuthorizationServerError | N
         target = shown(reply.headers.get("location", ""))
         return AuthorizationServerError(
             f"{host} sends on to another address, {target}.",
-            hint=f"If that is the server's own: %mcp add {server.name} {target} --replace",
+            hint=f"If that is the server's own: %mcp add {server.added_as} {target} --replace",
         )
     if reply.status == 403:
         return AuthorizationServerError(
@@ -349,7 +349,7 @@ def _step(what: str, *, rfc: str = "", found: str = "", problem: str = "", fix: 
 
 
 def _add(server: Server) -> str:
-    return f"%mcp add {server.name} {server.url} --replace"
+    return f"%mcp add {server.added_as} {server.url} --replace"
 
 
 def _when(moment: float | None) -> str:

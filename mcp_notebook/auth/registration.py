@@ -358,4 +358,4 @@ def _closed(server: Server, there: AuthorizationServer) -> SignInError:
 
 
 def _add_line(server: Server) -> str:
-    return f"%mcp add {server.name} {server.url} --client-id ID --client-secret"
+    return f"%mcp add {server.added_as} {server.url} --client-id ID --client-secret"

@@ -26,4 +26,4 @@ def helped(error: MCPNotebookError, server: Server) -> None:
     passing = getattr(error, "passing", False)
     known = "" if passing or not isinstance(error, SignInError) else catalog.advice(server, error)
     hint = _NAMELESS.sub(rf"\1 {server.name}", error.hint)
-    error.hint = known or hint.replace("%mcp add …", f"%mcp add {server.name} {server.url}")
+    error.hint = known or hint.replace("%mcp add …", f"%mcp add {server.added_as} {server.url}")

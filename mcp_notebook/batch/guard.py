@@ -64,7 +64,11 @@ async def allow(
             await wait.in_waiting_thread(lambda: front_end.ask(asking))
             answer = await asking.answer()
     except TimeoutError:
-        raise ToolError(f"{name} was not called: nobody answered.") from None
+        raise ToolError(
+            f"{name} was not called: nobody answered.",
+            hint="Call it again and answer; or, if it is to be called unasked: "
+            "map(…, confirm=False)",
+        ) from None
     finally:
         asking.cancel()
     if answer.action == "cancel":
@@ -73,7 +77,7 @@ async def allow(
             hint="If it is: map(…, confirm=False).",
         )
     if not (answer.content or {}).get("go_on"):
-        raise ToolError(f"{name} was not called: you said no.")
+        raise ToolError(f"{name} was not called: you said no.", hint="Nothing was sent.")
 
 
 def _nature(tool: mcp_types.Tool) -> str:

@@ -23,7 +23,10 @@ def sink_of(given: str | Path | Callable[[dict[str, Any]], object]) -> Sink:
         return Parquet(path) if path.suffix == ".parquet" else JSONLines(path)
     if callable(given):
         return _Function(given)
-    raise ToolError("sink is a path of a .jsonl or .parquet file, or a function that takes a dict.")
+    raise ToolError(
+        f"A {type(given).__name__} is no sink.",
+        hint="sink is the path of a .jsonl or .parquet file, or a function that takes a dict.",
+    )
 
 
 class _Function:

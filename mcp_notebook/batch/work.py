@@ -57,7 +57,10 @@ class Terms:
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
-            raise ToolError("concurrency is the number of calls under way at once: 1 or more.")
+            raise ToolError(
+                f"concurrency is not {self.concurrency!r}.",
+                hint="It is the number of calls under way at once: 1 or more.",
+            )
         if self.rate is not None:
             Rate.of(self.rate)  # raises
         if self.on_error not in {"keep", "stop"}:

@@ -26,6 +26,8 @@ PAUSE = 0.3
 _TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title")
 _TAG = re.compile(r"(?s)<(script|style).*?</\1\s*>|<[^>]*>")
 
+_NOT_RUN = "It did not run: try again in a moment."
+
 # The request was not sent whole, so nobody can have carried it out.
 _NOT_SENT = (
     httpx2.ConnectError,
@@ -109,7 +111,7 @@ def of_exception(error: Exception, name: str, seconds: float) -> MCPNotebookErro
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return RequestTimeoutError(
             f"{name} did not answer within {seconds:g} s.",
-            hint="The call may still run on the server." if sent else "",
+            hint="The call may still run on the server." if sent else _NOT_RUN,
             may_have_run=sent,
         )
     if isinstance(error, httpx2.DecodingError):
@@ -122,7 +124,7 @@ def of_exception(error: Exception, name: str, seconds: float) -> MCPNotebookErro
         f"The connection to {name} broke off before the answer was complete."
         if isinstance(error, httpx2.TransportError)
         else f"The request to {name} failed: {type(error).__name__}.",
-        hint="The call may have run on the server." if sent else "",
+        hint="The call may have run on the server." if sent else _NOT_RUN,
         may_have_run=sent,
     )
 

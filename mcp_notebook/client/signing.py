@@ -65,7 +65,10 @@ class Signing:
         need = need or self._lacking
         if self._credentials is None:
             name = self._server.name
-            raise need or SignInError(f"{name} is a program on this machine: there is no sign-in.")
+            raise need or SignInError(
+                f"{name} is a program on this machine: there is no sign-in.",
+                hint=f"Start it with: %mcp connect {name}",
+            )
         if self._task is None or self._task.done():
             self.current = SignIn(self._credentials, need=need, register_again=register_again)
             self._task = asyncio.get_running_loop().create_task(self.current.run())
@@ -99,7 +102,10 @@ class Signing:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            raise SignInError(f"The sign-in to {self._server.name} was cancelled.") from None
+            raise SignInError(
+                f"The sign-in to {self._server.name} was cancelled.",
+                hint=f"Start it again with: %mcp sign-in {self._server.name}",
+            ) from None
 
     def cancel(self) -> None:
         """Calls off the sign-in under way, if there is one."""

@@ -11,6 +11,8 @@ import httpx2
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CONNECTION_CLOSED,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
     PARSE_ERROR,
     REQUEST_TIMEOUT,
     URL_ELICITATION_REQUIRED,
@@ -86,6 +88,13 @@ def hung_up(error: BaseException) -> bool:
     )
 
 
+_MEANS = {
+    INVALID_PARAMS: "The server takes the name or the arguments for wrong.",
+    METHOD_NOT_FOUND: "The server does not offer this.",
+    URL_ELICITATION_REQUIRED: "It wants a page to be opened first, and that was not done.",
+}
+
+
 def _of_rpc(error: MCPError, server: Server, limits: Limits) -> MCPNotebookError:
     name, text = server.name, printable(redact(error.message))
     if error.code == REQUEST_TIMEOUT:
@@ -104,10 +113,9 @@ def _of_rpc(error: MCPError, server: Server, limits: Limits) -> MCPNotebookError
         )
     if error.code == PARSE_ERROR:
         return _unfit(name)
-    unopened = "It wants a page to be opened first, and that was not done."
     return ServerError(
         f"{name} answered with an error: {text}",
-        hint=unopened if error.code == URL_ELICITATION_REQUIRED else "",
+        hint=_MEANS.get(error.code, "These words are the server's; the session goes on."),
         code=error.code,
         data=error.error.data,
     )

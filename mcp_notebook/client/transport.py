@@ -201,7 +201,9 @@ class GuardedClient(httpx2.AsyncClient):
             # credentials may have been renewed meanwhile, or the server may just have woken up.
             await asyncio.wait([opening.probe], timeout=self.bounds.open_seconds / 2)
             if opening.probe.done() and opening.probe.result() and opening.cause is None:
-                opening.cause = ConnectionFailedError(f"{self.name} answers slowly.", retry_after=0)
+                opening.cause = ConnectionFailedError(
+                    f"{self.name} answers slowly.", hint="Try again in a moment.", retry_after=0
+                )
         if opening.cause is not None:
             raise opening.cause
 
@@ -264,7 +266,9 @@ class GuardedClient(httpx2.AsyncClient):
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", "gzip", "deflate", ""}:
             raise ConnectionFailedError(
-                f"{self.name} answered in an encoding it was not asked for.", may_have_run=True
+                f"{self.name} answered in an encoding it was not asked for.",
+                hint="A proxy in between may have changed it. The call may have run.",
+                may_have_run=True,
             )
         declared = response.headers.get("content-length", "")
         if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:
@@ -336,7 +340,9 @@ class GuardedClient(httpx2.AsyncClient):
         while True:
             if not await pace.wait():
                 raise ConnectionFailedError(
-                    f"{self.name} broke off the answer again and again.", may_have_run=True
+                    f"{self.name} broke off the answer again and again.",
+                    hint="The call may have run. A proxy in between may close what is silent.",
+                    may_have_run=True,
                 )
             try:
                 response = await super().send(request, **options)

@@ -358,7 +358,10 @@ def _body(reading: Reading) -> dict[str, Any] | None:
     try:
         body = json.loads(reading.cell)
     except RecursionError:
-        raise CommandError("The cell's JSON is nested too deeply.") from None
+        raise CommandError(
+            "The cell's JSON is nested too deeply.",
+            hint="Call the tool in Python: NAME.tools.TOOL(…)",
+        ) from None
     except ValueError as error:
         where = f" (line {error.lineno} of the cell)" if hasattr(error, "lineno") else ""
         raise CommandError(

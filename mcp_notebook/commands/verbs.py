@@ -98,7 +98,7 @@ VERBS: tuple[Verb, ...] = (
             Option("--all", "take every server that was shown"),
             Option("--replace", "take the place of other servers of these names"),
         ),
-        notes="SOURCE is claude, claude-code, vscode, cursor, gemini, or the path of a file.\n"
+        notes="SOURCE is claude, claude-code, vscode, cursor, gemini, windsurf, or a file.\n"
         "Without names it shows what is there, and takes nothing.",
         examples=("import vscode", "import vscode github sentry", "import ./.mcp.json --all"),
     ),

@@ -209,7 +209,7 @@ def advice(where: Server | str, error: MCPNotebookError) -> str:
         error: What went wrong; a host that its message names counts too, since the server itself
             may stand anywhere while its provider is Microsoft Entra or Okta.
     """
-    name, url = ("NAME", "URL") if isinstance(where, str) else (where.name, where.url)
+    name, url = ("NAME", "URL") if isinstance(where, str) else (where.added_as, where.url)
     hosts = {where if isinstance(where, str) else host_of(url)}
     hosts.update(_HOST_IN_TEXT.findall(error.message.lower()))
     facts = [type(error).__name__, getattr(error, "code", ""), getattr(error, "status", "")]

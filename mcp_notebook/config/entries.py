@@ -8,6 +8,7 @@ over is a problem that says how to write it instead. A literal secret is never c
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -98,18 +99,27 @@ class _Reading:
         return found
 
 
-def read_entry(name: str, entry: Any, source: str) -> Found:
+def read_entry(
+    name: str, entry: Any, source: str, *, places: Mapping[str, str] | None = None
+) -> Found:
     """Returns the server an entry describes, or what is wrong with it; raises nothing.
 
     Args:
         name: What the other client calls the server.
         entry: The JSON value that describes it.
         source: Where it stands, for the person.
+        places: Folders by the names that an editor has for them, such as ``workspaceFolder``.
     """
     own = own_name(name)
     if not isinstance(entry, dict):
         return Found(own, source, problem=_wrong("Its entry is no JSON object."))
-    reading = _Reading(entry)
+    asked: dict[str, str] = {}
+    reading = _Reading(_filled(entry, places or {}, asked))
+    for variable, wanted in asked.items():
+        reading.notes.append(
+            f"the editor asks for {printable(wanted, 60)!r}: here it is the environment variable "
+            f"{variable}"
+        )
     if own != name:
         reading.notes.append(f"is called {printable(name, 60)!r} there")
     if entry.get("disabled") is True or entry.get("enabled") is False:
@@ -129,7 +139,6 @@ def own_name(name: str) -> str:
 
 
 def _server(name: str, reading: _Reading) -> Server:
-    _refuse_inputs(reading.entry)
     address = next((key for key in _ADDRESSES if reading.text(key)), None)
     kind = (reading.text("type") or reading.text("transport") or "").lower()
     if kind and kind not in _TRANSPORTS:
@@ -160,14 +169,20 @@ def _program(name: str, reading: _Reading) -> Server:
     else:
         raise _wrong("It has neither a 'url' nor a 'command'.")
     if "envFile" in reading.entry:
-        reading.notes.append("its envFile is not read: set those variables before Jupyter starts")
+        reading.notes.append(
+            "its envFile is not read: set what it holds in the kernel's environment, and hand each "
+            "on with --env KEY='${KEY}'"
+        )
     env = reading.values("env") or reading.values("environment")
     bridged = _bridged(command, env, reading)
     if bridged is not None:
         return replace(bridged, name=name)
     cwd = reading.text("cwd")
     if cwd is not None and "${" in cwd:
-        raise _wrong("Its 'cwd' holds a ${…}, which is not filled in here.")
+        raise _wrong(
+            "Its 'cwd' holds a ${…}, which is not filled in here.",
+            "Add it by hand: %mcp add NAME --cwd FOLDER -- COMMAND ARGS",
+        )
     return Server(name=name, transport="stdio", command=command, env=env, cwd=cwd)
 
 
@@ -230,24 +245,33 @@ def _reference(value: str) -> str:
     return f"${{{match[1]}}}" if match else value
 
 
-def _refuse_inputs(entry: dict[str, Any]) -> None:
-    for value in _texts(entry, 4):
-        match = _INPUT.search(value)
-        if match:
-            wanted = re.sub(r"\W+", "_", match[1]).strip("_").upper()[:60] or "NAME"
-            raise _wrong(
-                f"The editor asks a person for {printable(match[1], 60)!r} (${{input:…}}).",
-                f"Put it into an environment variable and write ${{{wanted}}} in its place.",
-            )
+def _filled(value: Any, places: Mapping[str, str], asked: dict[str, str], depth: int = 4) -> Any:
+    """Returns an entry without what only an editor can fill in.
 
-
-def _texts(value: Any, depth: int) -> list[str]:
+    Args:
+        value: The entry, or a part of it.
+        places: Folders by the names that stand for them.
+        asked: Gets the variables that take the place of what an editor asks for, and what that is.
+        depth: Levels that are looked into.
+    """
     if isinstance(value, str):
-        return [value]
-    if depth == 0 or not isinstance(value, dict | list):
-        return []
-    items = value.values() if isinstance(value, dict) else value
-    return [text for item in items for text in _texts(item, depth - 1)]
+        for name, path in places.items():
+            value = value.replace(f"${{{name}}}", path)
+        return _INPUT.sub(lambda match: _variable(match[1], asked), value)
+    if depth == 0:
+        return value
+    if isinstance(value, list):
+        return [_filled(item, places, asked, depth - 1) for item in value]
+    if isinstance(value, dict):
+        return {key: _filled(item, places, asked, depth - 1) for key, item in value.items()}
+    return value
+
+
+def _variable(wanted: str, asked: dict[str, str]) -> str:
+    name = re.sub(r"\W+", "_", wanted, flags=re.ASCII).strip("_").upper()[:60] or "NAME"
+    name = f"_{name}" if name[0].isdigit() else name
+    asked[name] = wanted
+    return f"${{{name}}}"
 
 
 def _wrong(message: str, hint: str = "") -> ServerConfigError:

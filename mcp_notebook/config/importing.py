@@ -23,7 +23,7 @@ from mcp_notebook.redaction import printable
 
 __all__ = ["CLIENTS", "Found", "find", "locations", "preview", "read_text"]
 
-CLIENTS = ("claude", "claude-code", "vscode", "cursor", "gemini")
+CLIENTS = ("claude", "claude-code", "vscode", "cursor", "gemini", "windsurf")
 """Other clients whose files are known."""
 
 _MAX_BYTES = 1024 * 1024
@@ -45,7 +45,8 @@ def locations(
     """Returns where a client keeps its servers: the folder's own file first, then the person's.
 
     Args:
-        source: ``claude``, ``claude-code``, ``vscode``, ``cursor`` or ``gemini``.
+        source: ``claude``, ``claude-code``, ``vscode``, ``cursor``, ``gemini`` or
+            ``windsurf``.
         folder: The project's folder; the working folder unless told.
         person: The person's home; this user's unless told.
         environ: Where ``APPDATA`` is looked up.
@@ -65,6 +66,7 @@ def locations(
         "vscode": [folder / ".vscode" / "mcp.json", settings / "Code" / "User" / "mcp.json"],
         "cursor": [folder / ".cursor" / "mcp.json", person / ".cursor" / "mcp.json"],
         "gemini": [folder / ".gemini" / "settings.json", person / ".gemini" / "settings.json"],
+        "windsurf": [person / ".codeium" / "windsurf" / "mcp_config.json"],
     }[source]
 
 
@@ -104,10 +106,22 @@ def read_file(path: Path, *, folder: Path | None = None) -> list[Found]:
         ServerConfigError: It is no regular file of at most 1 MiB, or no JSON object with servers.
     """
     document = _parse(_without_comments(_content(path)), str(path))
+    places = _places(path, folder)
     found = [
-        read_entry(name, entry, str(path)) for name, entry in _definitions(document, str(folder))
+        read_entry(name, entry, str(path), places=places)
+        for name, entry in _definitions(document, str(folder))
     ]
     return _told_apart(found[:_MAX_SERVERS])
+
+
+def _places(path: Path, folder: Path | None) -> dict[str, str]:
+    """Returns what an editor's names of folders stand for in a file."""
+    places = {"userHome": str(Path.home())}
+    if path.parent.name.startswith(".") and path.parent.parent != Path.home():
+        folder = path.parent.parent  # such as .vscode/mcp.json
+    if folder is not None:
+        places["workspaceFolder"] = str(folder)
+    return places
 
 
 def read_text(text: str, *, name: str | None = None) -> list[Found]:
@@ -122,13 +136,16 @@ def read_text(text: str, *, name: str | None = None) -> list[Found]:
     """
     text = _without_comments(text).strip().rstrip(",")
     if len(text.encode("utf-8", "replace")) > _MAX_BYTES:
-        raise ServerConfigError("The cell is larger than 1 MiB.", hint="%mcp import FILE")
+        raise ServerConfigError(
+            "The cell is larger than 1 MiB.", hint="Put it into a file: %mcp import FILE"
+        )
     document = _parse(text if text.startswith("{") else f"{{{text}}}", "the cell")
     definitions = list(_definitions(document, ""))
     if not definitions and _is_definition(document):
         if name is None:
             raise ServerConfigError(
-                "The cell describes a server without a name.", hint="%%mcp add NAME"
+                "The cell describes a server without a name.",
+                hint="Name it on the line: %%mcp add NAME",
             )
         definitions = [(name, document)]
     elif name is not None:
@@ -195,7 +212,10 @@ def _content(path: Path) -> str:
             hint=f"Known clients are {', '.join(CLIENTS)}.",
         ) from None
     except (OSError, ValueError):
-        raise ServerConfigError(f"{printable(str(path), 300)} could not be read.") from None
+        raise ServerConfigError(
+            f"{printable(str(path), 300)} could not be read.",
+            hint="Is it yours to read? What it holds can be pasted too, below %%mcp add.",
+        ) from None
     if len(content) > _MAX_BYTES:
         raise ServerConfigError(f"{path} is larger than 1 MiB.", hint="Name a file of servers.")
     return content.decode("utf-8-sig", "replace")
@@ -211,7 +231,9 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except RecursionError:
-        raise ServerConfigError(f"The JSON of {where} is nested too deeply.") from None
+        raise ServerConfigError(
+            f"The JSON of {where} is nested too deeply.", hint=_SAMPLE
+        ) from None
     except json.JSONDecodeError as error:
         # The text around the fault is not shown: it may be a secret.
         raise ServerConfigError(

@@ -80,6 +80,7 @@ class Server:
         headers: Extra HTTP headers; values may hold ``${NAME}`` references, never a secret.
         insecure: Plain http to another machine was allowed by the person.
         oauth: What was chosen about signing in.
+        account_of: The server's own name, where ``--as`` has given the account another.
     """
 
     name: str
@@ -91,6 +92,12 @@ class Server:
     headers: Mapping[str, str] = field(default_factory=dict)
     insecure: bool = False
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
+    account_of: str = ""
+
+    @property
+    def added_as(self) -> str:
+        """The name in the book, which ``%mcp add`` and ``%mcp trust`` take."""
+        return self.account_of or self.name
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
@@ -110,8 +117,9 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
         if match["default"] is None:
             raise ServerConfigError(
                 f"The environment variable {match['name']} is not set.",
-                hint=f"Set it before connecting: %env {match['name']}=… stays in the notebook, so "
-                "rather set it where Jupyter is started, or with os.environ and getpass().",
+                hint="Set it where Jupyter is started, or here without writing it into the "
+                "notebook: import getpass, os; "
+                f'os.environ["{match["name"]}"] = getpass.getpass()',
             )
         return match["default"]
 
@@ -341,7 +349,7 @@ def _from_json(name: str, entry: Any) -> Server:
     """Returns the server an entry describes; it is checked anew, as people edit the file."""
     wrong = ServerConfigError(
         f"The entry of {printable(name, 60)!r} in the list of servers cannot be understood.",
-        hint="%mcp remove it and add it again.",
+        hint=f"Take it out and add it again: %mcp remove {printable(name, 60)}",
     )
     if not isinstance(entry, dict):
         raise wrong

@@ -82,7 +82,7 @@ class TrustBook:
         """Tells whether this very command may be started; a server with a URL starts nothing."""
         if server.transport != "stdio":
             return True
-        return fingerprint(server, environ) in _list(self._file.read().get(server.name))
+        return fingerprint(server, environ) in _list(self._file.read().get(server.added_as))
 
     def check(self, server: Server, environ: Mapping[str, str] | None = None) -> None:
         """Lets a server pass that may be started.
@@ -91,13 +91,13 @@ class TrustBook:
             ServerConfigError: It was not allowed, or it changed; the message shows what would run.
         """
         if not self.is_trusted(server, environ):
-            known = bool(self._file.read().get(server.name))
+            known = bool(self._file.read().get(server.added_as))
             what = "was not allowed to be started yet"
             if known:
                 what = "changed since it was allowed to be started"
             raise ServerConfigError(
                 f"The program of {server.name!r} {what}:\n{launch(server, environ)}",
-                hint=f"If that is what you want to run: %mcp trust {server.name}",
+                hint=f"If that is what you want to run: %mcp trust {server.added_as}",
             )
 
     def trust(self, server: Server, environ: Mapping[str, str] | None = None) -> None:
@@ -109,12 +109,13 @@ class TrustBook:
         if resolved(server, environ) is None:
             raise ServerConfigError(
                 f"The program {_quoted(server.command[0])} is not found on this machine.",
-                hint="Install it, or give its whole path, then trust it.",
+                hint="Install it, or add the server with its whole path; then again: "
+                f"%mcp trust {server.added_as}",
             )
         mark = fingerprint(server, environ)
         with self._file.changing() as document:
-            others = [m for m in _list(document.get(server.name)) if m != mark]
-            document[server.name] = [*others, mark][-_KEPT:]
+            others = [m for m in _list(document.get(server.added_as)) if m != mark]
+            document[server.added_as] = [*others, mark][-_KEPT:]
 
     def forget(self, name: str) -> None:
         """Takes back what was allowed under a name."""

@@ -114,7 +114,11 @@ class Commands:
             )
         secret = getpass.getpass(f"Client secret of {server.name} (not shown, not saved here): ")
         if not secret.strip():
-            raise CommandError("No client secret was given; nothing was added.")
+            raise CommandError(
+                "No client secret was given; nothing was added.",
+                hint="Run the cell again and paste it; a client that has none is added without "
+                "--client-secret.",
+            )
         return secret.strip()
 
     def _add_many(self, wanted: command.AddMany) -> Page:

@@ -27,6 +27,8 @@ class Definition(Protocol):
     name: str
 
 
+_SHOWN = 8
+
 D = TypeVar("D", bound=Definition)
 I = TypeVar("I")  # noqa: E741
 
@@ -64,11 +66,19 @@ class Named(Generic[D, I]):
         return self._find(name) or self._find(self._attributes().get(name, name))
 
     def _unknown(self, name: str) -> UnknownNameError:
-        guess = names.nearest(name, (known.name for known in self._listing.items))
+        listed = [known.name for known in self._listing.items]
+        guess = names.nearest(name, listed)
         return UnknownNameError(
             f"{self._session.name} has no {self.noun} {printable(name, 60)!r}.",
-            hint=f"Did you mean {printable(guess, 60)!r}?" if guess else "",
+            hint=f"Did you mean {printable(guess, 60)!r}?" if guess else self._overview(listed),
         )
+
+    def _overview(self, listed: list[str]) -> str:
+        if not listed:
+            return f"It offers no {self.noun}s."
+        shown = ", ".join(printable(name, 60) for name in listed[:_SHOWN])
+        more = f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        return f"It has: {shown}{more}."
 
     def _attributes(self) -> dict[str, str]:
         return names.identifiers((known.name for known in self._listing.items), taken=dir(Named))

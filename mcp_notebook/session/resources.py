@@ -182,7 +182,10 @@ class Resources:
 
 def _address(uri: object) -> str:
     if not isinstance(uri, str) or not uri:
-        raise MCPNotebookError("A resource is named by its address, a text.")
+        raise MCPNotebookError(
+            "A resource is named by its address, a text.",
+            hint='Such as resources.read("docs://guide"); resources.list() has those there are.',
+        )
     return uri
 
 

@@ -1,5 +1,7 @@
 """A hint can be typed as it stands: it names the person's own server, and knows its provider."""
 
+import dataclasses
+
 import pytest
 
 from mcp_notebook.auth.remedies import helped
@@ -35,6 +37,16 @@ def test_a_known_provider_has_its_own_way_out():
     helped(error, SLACK)
     assert "http://localhost:3118/callback" in error.hint
     assert "%mcp add chat https://mcp.slack.com/mcp --replace" in error.hint
+
+
+def test_an_account_is_signed_in_to_by_its_name_and_added_by_its_servers():
+    work = dataclasses.replace(SLACK, name="work", account_of="chat")
+    error = SignInError("slack.com lets no client register itself.", hint="Register an app.")
+    helped(error, work)
+    assert "%mcp add chat https://mcp.slack.com/mcp --replace" in error.hint
+    error = SignInError("no", hint="%mcp sign-in NAME. Or: %mcp add … --replace")
+    helped(error, dataclasses.replace(WIKI, name="work", account_of="wiki"))
+    assert error.hint == ("%mcp sign-in work. Or: %mcp add wiki https://wiki.example/mcp --replace")
 
 
 def test_trouble_that_passes_is_waited_out_also_at_a_known_provider():

@@ -194,6 +194,19 @@ def test_an_account_of_its_own_is_remembered_and_removed_with_its_server(start, 
     assert "ServerConfigError" in nb.run("%mcp connect work").error
 
 
+def test_what_an_account_is_told_to_add_is_its_server(start, notes, authority):
+    authority.knobs.no_registration = True
+    nb = start(person=None)
+    nb.run(f"%mcp add notes {notes.url}")
+    nb.run("%mcp connect notes --as work")
+    told = nb.run("work.wait()").error
+    assert f"%mcp add notes {notes.url} --client-id" in told
+    nb.restart()
+    nb.run("%load_ext mcp_notebook")
+    nb.run("%mcp connect work")
+    assert f"%mcp add notes {notes.url} --client-id" in nb.run("work.wait()").error
+
+
 def test_an_unattended_notebook_fails_soon_and_says_how_to_go_on(start, notes):
     nb = start(person=None)
     nb.run(f"%mcp add notes {notes.url}")
