@@ -208,6 +208,19 @@ def test_what_is_recorded_anew_takes_the_place_of_the_older(space, tools, file):
     assert again.tools.echo(text="old").data == "old"
 
 
+def test_two_kernels_may_record_to_one_file(space, tools, file):
+    other = Workspace()
+    space.record(file)
+    other.record(file)
+    for number, one in enumerate([space, other] * 5):
+        one.connect("peer").wait(5).tools.echo(text=str(number))
+    other.record(None)
+    other.disconnect("peer")
+    again = replay_alone(space, tools, file)
+    assert [again.tools.echo(text=str(n)).data for n in range(10)] == [str(n) for n in range(10)]
+    assert space.player.contents()[0][-1] == "10"
+
+
 def test_replace_drops_what_the_file_holds(space, file):
     for text in ("old", "new"):
         space.record(file, replace=True)
@@ -299,7 +312,8 @@ def test_scripts_record_and_replay_a_block(space, tools, file, monkeypatch):
     monkeypatch.setattr("mcp_notebook.workspace.workspace", lambda: space)
     with mcp_notebook.record(file) as recorder, mcp_notebook.connect("peer") as session:
         session.tools.echo(text="a")
-    assert recorder.answers > 1
+    assert recorder.answers == 1
+    assert "1 new answer (peer)" in recorder.summary
     tools.stop()
     with mcp_notebook.replay(file), mcp_notebook.connect("peer") as session:
         assert session.tools.echo(text="a").data == "a"

@@ -57,8 +57,9 @@ class Player:
         key = tape.call_key(server, method, params)
         if key not in self._calls:
             self._calls[key] = _Call()
-            self._made.setdefault((server, _subject(method, params)), []).append(key)
-        self._calls[key].add(place, run, lists=method.endswith("/list"))
+            if not tape.lists(method):
+                self._made.setdefault((server, _subject(method, params)), []).append(key)
+        self._calls[key].add(place, run, lists=tape.lists(method))
 
     def server(self, name: str) -> Server:
         """Returns a server as it was recorded.

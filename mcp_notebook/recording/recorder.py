@@ -32,7 +32,7 @@ class Recorder:
 
     Attributes:
         path: Where it is.
-        answers: How many have been recorded.
+        answers: How many have been recorded; listings are not counted.
         left_out: How many could not be: they are nested too deeply.
         problem: Why nothing is recorded any more, or None.
     """
@@ -63,7 +63,8 @@ class Recorder:
 
     def _open(self, replace: bool) -> Any:  # noqa: FBT001
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if replace else 0)
+        # Appended to: two kernels may record to one file.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if replace else 0)
         file = os.fdopen(os.open(self.path, flags, 0o600), "rb+")
         self.path.chmod(0o600)  # it may have been there before
         _drop_unfinished(file)
@@ -111,7 +112,7 @@ class Recorder:
         if method == "tools/call":
             line["schema"] = self._schemas.get((server, params["name"]))
         self._write({**line, "at": tape.now(), "result": _plain(result)})
-        self.answers += 1
+        self.answers += not tape.lists(method)
 
     def fail(self, server: str, method: str, params: dict[str, Any], error: BaseModel) -> None:
         """Records an error the server answered with."""
@@ -136,10 +137,11 @@ class Recorder:
         if self.problem is not None:
             return self.problem.message
         servers = ", ".join(sorted(self._met)) or "no server yet"
-        size = self.path.stat().st_size / 1e6
+        size = self.path.stat().st_size
+        shown = f"{size / 1e6:,.1f} MB" if size > 1e6 else f"{size / 1e3:,.0f} kB"
         left_out = f" {self.left_out:,} are too deep to be written." if self.left_out else ""
         new = f"{self.answers:,} new answer{'s' * (self.answers != 1)}"
-        return f"{self.path} has {new} ({servers}), {size:,.1f} MB in all.{left_out}"
+        return f"{self.path} has {new} ({servers}), {shown} in all.{left_out}"
 
     def _write(self, line: tape.Line) -> None:
         try:
@@ -256,7 +258,7 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _drop_unfinished(file: Any) -> None:
-    """Goes to the end of a file, where a line that was not written to its end is dropped."""
+    """Drops a last line that was not written to its end."""
     size = end = file.seek(0, 2)
     while end:
         start = max(0, end - 65536)
@@ -267,4 +269,3 @@ def _drop_unfinished(file: Any) -> None:
             break
     if end < size:
         file.truncate(end)
-    file.seek(end)

@@ -29,6 +29,11 @@ def call_key(server: str, method: str, params: dict[str, Any]) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+def lists(method: str) -> bool:
+    """Tells whether a request asks what a server has, rather than for something of it."""
+    return method.endswith("/list")
+
+
 def now() -> str:
     """Returns the time as it stands in a recording (ISO 8601)."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
