@@ -144,6 +144,8 @@ class Workspace:
         Raises:
             ServerConfigError: It cannot be written down, or the name is another server's.
         """
+        if self.player is not None:
+            return
         if not any(known.name == name and known.url == url for known in self.book.all()):
             self.book.add(Server(name=name, url=url))
 

@@ -53,6 +53,8 @@ class Commands:
             MCPNotebookError: What went wrong, with what to do about it.
         """
         wanted = command.parse(line, cell)
+        if self.workspace.player is not None and isinstance(wanted, recording.FOR_SERVERS):
+            return recording.passed_over(self.workspace)
         match wanted:
             case command.Add():
                 return self._add(wanted)
@@ -218,11 +220,6 @@ class Commands:
     def _doctor(self, name: str) -> Page:
         from mcp_notebook.auth.doctor import examine
 
-        if (player := self.workspace.player) is not None:
-            raise CommandError(
-                f"{player.path.name} is being replayed; no server is contacted.",
-                hint="End that first: %mcp replay off",
-            )
         session = self.workspace.session(name)
         server, credentials = session.connection.server, session.connection.credentials
         if credentials is None:

@@ -6,12 +6,28 @@ from mcp_notebook.commands import command
 from mcp_notebook.ipython.page import Page, sentences, table
 from mcp_notebook.workspace import Workspace
 
+FOR_SERVERS = (
+    command.Add,
+    command.AddMany,
+    command.Import,
+    command.Trust,
+    command.Remove,
+    command.SignIn,
+    command.SignOut,
+    command.Doctor,
+)
+"""What is about servers themselves. In a replay it does nothing, and the notebook runs on."""
+
+
+def passed_over(space: Workspace) -> Page:
+    """Tells that a command has done nothing."""
+    return sentences(["Nothing is done: this is a replay.", *mode(space)])
+
 
 def record(space: Workspace, wanted: command.Record) -> Page:
     """Begins or ends a recording, or tells how it stands."""
     if wanted.path is not None and space.player is not None:
-        # No error, so that the notebook that was recorded runs as it is.
-        return sentences(["Nothing is recorded.", *mode(space)])
+        return passed_over(space)
     if wanted.path is not None:
         recorder = space.record(wanted.path, replace=wanted.replace)
         assert recorder is not None

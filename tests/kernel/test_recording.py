@@ -66,7 +66,8 @@ def test_a_recorded_notebook_runs_again_without_server_network_and_sign_in(
         missing = again.run("notes.tools.add(a=40, b=2)").error
         assert "NotRecordedError" in missing
         assert "study.jsonl" in again.run("%mcp").text
-        assert "being replayed" in again.run("%mcp doctor notes").error
-        assert "stays as it is" in again.run("%mcp sign-out notes").text
+        assert not (tmp_path / "colleague" / "home" / "servers.json").exists()
+        for line in (f"add notes {notes.url}", "record x.jsonl", "doctor notes", "sign-out notes"):
+            assert "this is a replay" in again.run(f"%mcp {line}").text
         assert again.value("tried") == []
         assert "disconnected" in again.run("%mcp replay off\nnotes.tools.add(a=2, b=3)").error
