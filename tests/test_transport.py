@@ -191,23 +191,25 @@ async def test_an_answer_above_the_sdk_own_limit_arrives(tools):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"),
+    ("encoding", "body", "told"),
     [
-        ("gzip", gzip.compress(b" " * 5_000_000)),
-        ("deflate", zlib.compress(b" " * 5_000_000)),
-        ("br", b"whatever"),
-        ("gzip", b"no gzip at all"),
+        ("identity", b" " * 5_000_000, "larger than"),  # of a length that is not told beforehand
+        ("gzip", gzip.compress(b" " * 5_000_000), "larger than"),
+        ("deflate", zlib.compress(b" " * 5_000_000), "larger than"),
+        ("br", b"whatever", "encoding it was not asked for"),
+        ("gzip", b"no gzip at all", "cannot be decoded"),
     ],
 )
-async def test_a_small_answer_that_unpacks_into_a_large_one_is_not_read(encoding, body):
+async def test_an_answer_that_turns_out_too_large_is_not_read_to_its_end(encoding, body, told):
     async def handle(method, message, writer):
         writer.write(handshake(message) or http(body, Content_Encoding=encoding))
 
     async with toy(handle) as url:
         limits = Limits(call_seconds=10, result_bytes=1_000_000)
         async with connected(url, limits=limits) as connection:
-            with pytest.raises(ConnectionFailedError):
+            with pytest.raises(ConnectionFailedError, match=told) as caught:
                 await connection.call_tool("t", {})
+            assert caught.value.may_have_run
             assert connection.client is not None
 
 

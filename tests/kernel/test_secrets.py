@@ -39,7 +39,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 def test_a_working_day_leaves_no_secret_behind(start, notes, authority, tmp_path):
     authority.knobs.token_lifetime = 3600
-    nb = start(load=False)
+    nb = start(load=False, env={"PYTHONASYNCIODEBUG": "1"})
     log = tmp_path / "debug.log"
     nb.run(LOG_EVERYTHING.format(path=str(log)))
     nb.run("%xmode Verbose")
@@ -88,20 +88,22 @@ def test_no_object_of_a_session_can_be_pickled(start, notes):
 
 
 @pytest.mark.parametrize("transport", ["modern", "legacy"])
-def test_a_key_in_an_address_is_known_by_its_variable_alone(start, tmp_path, transport):
+def test_a_key_in_address_or_header_is_known_by_its_variable_alone(start, tmp_path, transport):
     key = "pl4nted/k3y+of=the-address"
     log = tmp_path / "debug.log"
     with serve_tools(unguarded=True, legacy=transport == "legacy") as tools:
         nb = start(load=False, env={"NOTES_KEY": key, "PYTHONASYNCIODEBUG": "1"})
         nb.run(LOG_EVERYTHING.format(path=str(log)))
         nb.run("%load_ext mcp_notebook")
-        added = nb.run(f"%mcp add notes {tools.url}?api_key=${{NOTES_KEY}}").text
+        line = f"{tools.url}?api_key=${{NOTES_KEY}} --header X-Api-Key=${{NOTES_KEY}}"
+        added = nb.run(f"%mcp add notes {line}").text
         assert "is sent what NOTES_KEY holds here" in added
         odd = "%mcp add odd https://odd.example/mcp/123e4567-e89b-12d3-a456-426614174000"
         assert "If 123e… in the address of odd is a key" in nb.run(odd).text
         nb.run("%mcp connect notes")
         assert nb.value("notes.tools.add(a=2, b=3).data") == 5
         assert {seen.query.get("api_key") for seen in tools.seen} == {key}
+        assert {seen.headers.get("x-api-key") for seen in tools.seen} == {key}
         for line in ("notes", "%mcp", "%mcp doctor notes", "notes.url", "vars(notes.connection)"):
             assert not nb.run(line).error
         tools.fail_next(9, 400, body=f"no such key: {key}".encode())
