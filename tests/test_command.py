@@ -67,6 +67,7 @@ class TestAdd:
             '--scope "read write" --callback-port 3118 --callback-path /cb '
             "--callback-host localhost "
             "--resource off --authorize-param prompt=consent --trusted-issuer https://i.example/ "
+            "--issuer https://o.example "
             "--assume-s256 --dpop off --signing-algorithm RS256 --private-key-env KEY "
             "--initial-access-token-env IAT --client-metadata-url https://me.example/client.json"
         )
@@ -92,6 +93,7 @@ class TestAdd:
                     callback_port=3118,
                     callback_path="/cb",
                     resource="off",
+                    issuer="https://o.example",
                     trusted_issuers=("https://i.example/",),
                     assume_s256=True,
                     dpop=False,

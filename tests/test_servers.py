@@ -288,6 +288,9 @@ class TestExpand:
         assert not is_keyed(Server(name="a", url="https://a.example/mcp?key=${A}"))
 
     def test_what_was_filled_in_is_taken_out_of_messages(self):
-        expand("${A} ${B}", {"A": "pl4nted-value", "B": "it's/pl4nted"})
-        told = redact("no such key: pl4nted-value, GET /mcp?x=it%27s%2Fpl4nted and it's/pl4nted")
-        assert "pl4nted" not in told
+        expand("${A_KEY} ${HOME}", {"A_KEY": "pl4nted-value", "HOME": "/home/of/me2"})
+        address_of(Server(name="a", url="https://a.example/${B}"), {"B": "it's/pl4nted"})
+        told = redact(
+            "no such key: pl4nted-value, GET /it%27s%2Fpl4nted, it's/pl4nted /home/of/me2"
+        )
+        assert told == "no such key: ***, GET /***, *** /home/of/me2"

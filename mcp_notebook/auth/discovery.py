@@ -46,7 +46,7 @@ async def discover(
     if found is None:
         return await _without_metadata(fetch, server)
     issuers = sorted(
-        found.resource.authorization_servers,
+        _permitted(server, found.resource.authorization_servers),
         key=lambda issuer: prefer_issuer is None or not same_issuer(issuer, prefer_issuer),
     )
     failed: list[AuthorizationServerError] = []
@@ -66,7 +66,7 @@ async def discover(
 
 async def _without_metadata(fetch: Fetch, server: Server) -> Discovery:
     """The 2025-03-26 revision: the server's own origin, with metadata or the default endpoints."""
-    base = origin(server.url)
+    (base,) = _permitted(server, (origin(server.url),))
     resource = ProtectedResource(
         resource=canonical_resource(server.url), authorization_servers=(base,)
     )
@@ -80,6 +80,25 @@ async def _without_metadata(fetch: Fetch, server: Server) -> Discovery:
         )
     note = f"{host_of(base)} describes no authorization server; it is taken to be its own."
     return Discovery(resource=resource, authorization_server=metadata, notes=(note,))
+
+
+def _permitted(server: Server, issuers: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns those that the person's own choice allows.
+
+    A server that is taken over could name another authorization server and get the secret of a
+    client that was registered elsewhere, before any sign-in has bound the two.
+    """
+    chosen = server.oauth.issuer
+    kept = tuple(issuer for issuer in issuers if chosen is None or same_issuer(issuer, chosen))
+    if issuers and not kept:
+        named = ", ".join(map(host_of, issuers))
+        raise AuthorizationServerError(
+            f"{server.name} does not name the authorization server it was added with, "
+            f"{host_of(chosen or '')}, but {named}. Nothing was sent there.",
+            hint=f"If that is right: %mcp add {server.name} {server.url} --replace --issuer URL, "
+            "and a client of the new one where it has one of its own.",
+        )
+    return kept
 
 
 def _warnings(metadata: AuthorizationServer) -> tuple[str, ...]:

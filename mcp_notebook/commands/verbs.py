@@ -50,6 +50,7 @@ _HOW = (
     Option("--callback-path", "/callback unless told", "PATH"),
     Option("--resource", "another RFC 8707 resource, or off for none", "VALUE|off"),
     Option("--authorize-param", "added to the sign-in link; repeatable", "K=V", repeated=True),
+    Option("--issuer", "the one authorization server to sign in with", "URL"),
     Option("--trusted-issuer", "an issuer to accept though it differs", "URL", repeated=True),
     Option("--assume-s256", "go on though S256 is not announced"),
     Option("--dpop", "bind tokens to a key (RFC 9449)", "CHOICE", ("on", "off")),

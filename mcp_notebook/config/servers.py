@@ -58,6 +58,8 @@ class OAuthSettings:
     callback_path: str = "/callback"
     resource: str | None = None
     """``None``: as the protected resource metadata says; ``"off"``: not sent; else this value."""
+    issuer: str | None = None
+    """The only authorization server to sign in with, as the server names it."""
     trusted_issuers: tuple[str, ...] = ()
     """Issuers accepted in metadata though they differ from the address they were found at."""
     assume_s256: bool = False
@@ -112,7 +114,8 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         found = environ.get(match["name"])
         if found:
-            conceal(found)
+            if rules.looks_secret(match["name"], found):
+                conceal(found)
             return found
         if match["default"] is None:
             raise ServerConfigError(
@@ -134,7 +137,9 @@ def address_of(server: Server, environ: Mapping[str, str]) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        return quote(expand(match[0], environ).strip(), safe="")
+        found = expand(match[0], environ).strip()
+        conceal(found)  # an HTTP client logs addresses
+        return quote(found, safe="")
 
     return rules.REFERENCE.sub(value, server.url)
 
@@ -205,7 +210,8 @@ def _check_oauth(oauth: OAuthSettings) -> None:
         raise ServerConfigError(
             "The callback path is not a path.", hint="It looks like --callback-path /callback."
         )
-    for address in (oauth.client_metadata_url, oauth.idp_token_endpoint, *oauth.trusted_issuers):
+    named = (oauth.client_metadata_url, oauth.idp_token_endpoint, oauth.issuer)
+    for address in (*named, *oauth.trusted_issuers):
         if address is not None:
             rules.check_web_url(address)
     if oauth.resource not in {None, "off"}:

@@ -100,6 +100,26 @@ async def taken(port: int) -> socket.socket:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("metadata", [True, False])
+async def test_a_secret_is_shown_to_no_other_issuer_than_the_person_named(
+    authority, tools, second, monkeypatch, metadata
+):
+    monkeypatch.setenv("SECRET", "s3cret-of-me")
+    if metadata:
+        tools.knobs.authorization_servers = (second.issuer,)
+    else:
+        tools.knobs.metadata_at, tools.knobs.challenge_metadata = (), False
+    credentials = credentials_of(
+        tools, client_id="own", client_secret_env="SECRET", issuer=authority.issuer
+    )
+    second.forget_seen()
+    with pytest.raises(AuthorizationServerError, match="added with") as refused:
+        await SignIn(credentials).run()
+    assert "--issuer" in refused.value.hint
+    assert not second.seen
+    assert not authority.seen
+
+
 @pytest.mark.parametrize(
     "who", [{"client_id": "app"}, {"client_metadata_url": "https://person.example/c.json"}], ids=str
 )

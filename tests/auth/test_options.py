@@ -133,6 +133,11 @@ def an_administrators_token(stage: Stage) -> None:
     stage.environ.setenv("IAT", "admin-token")
 
 
+def the_issuer(stage: Stage) -> None:
+    stage.before["issuer"] = stage.authority.issuer
+    stage.tools.knobs.authorization_servers = (stage.company.issuer, stage.authority.issuer)
+
+
 def a_port(stage: Stage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         stage.before["port"] = probe.getsockname()[1]
@@ -222,6 +227,11 @@ CASES: dict[str, tuple[Callable[[Stage], None], str, Sent]] = {
         nothing,
         "--authorize-param access_type=offline --authorize-param hd=a.example",
         lambda p: (p.asked["access_type"], p.asked["hd"]) == ("offline", "a.example"),
+    ),
+    "--issuer": (
+        the_issuer,
+        "--issuer {issuer}",
+        lambda p: p.record.issuer == p.authority.issuer,
     ),
     "--trusted-issuer": (
         turn(issuer="https://other.example"),
