@@ -13,7 +13,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_notebook._version import USER_AGENT
-from mcp_notebook.client import listening
+from mcp_notebook.client import listening, transport
 from mcp_notebook.client.dialing import dial
 from mcp_notebook.client.transport import GuardedClient, Limits
 from mcp_notebook.config.servers import Server
@@ -97,6 +97,28 @@ async def test_a_silent_server_ends_one_call_within_its_time(tools, proxy):
         assert (await connection.call_tool("write", {"text": "y"})).content[0].text == "y"
 
 
+async def test_an_answer_that_never_comes_to_its_end_is_given_up():
+    given_up = asyncio.Event()
+
+    async def handle(method, message, writer):
+        if (greeting := handshake(message)) is not None:
+            writer.write(greeting)
+            return
+        writer.write(http(b"{", Content_Length="1000000"))
+        try:
+            while True:  # no read takes long
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            given_up.set()
+
+    async with toy(handle) as url, connected(url, limits=Limits(call_seconds=0.5)) as connection:
+        with pytest.raises(RequestTimeoutError):
+            await connection.call_tool("t", {})
+        await asyncio.wait_for(given_up.wait(), 5)
+
+
 async def test_an_error_page_is_told_by_its_title(tools, proxy):
     async with connected(proxy.url) as connection:
         page = b"<html><title>Down <b>for</b>\x1b[31m lunch</title><script>x</script></html>"
@@ -168,6 +190,18 @@ async def test_a_notification_that_fails_harms_nobody(tools, proxy):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         assert (await connection.call_tool("add", {"a": 1, "b": 2})).structured_content
+
+
+async def test_a_notification_that_nobody_takes_holds_no_call_up(tools, proxy, monkeypatch):
+    monkeypatch.setattr(transport, "NOTICE_SECONDS", 0.2)
+    async with connected(proxy.url, limits=Limits(call_seconds=60)) as connection:
+        proxy.next(Hole(), when=lambda request: request.rpc == "notifications/cancelled")
+        task = asyncio.create_task(connection.call_tool("slow", {"seconds": 30}))
+        await asyncio.to_thread(tools.wait_for_tool, "slow")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(20):
+            assert (await connection.call_tool("add", {"a": 1, "b": 2})).structured_content
 
 
 # -- size -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     PromptsListChanged,
     ResourceUpdated,
+    ServerEvent,
     ToolsListChanged,
 )
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -79,6 +80,28 @@ class ToolKnobs:
     """The authority also answers on this origin, as servers of 2025-03-26 have it."""
 
 
+class _Bus(InMemorySubscriptionBus):
+    """Tells when somebody begins or ends to listen."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+        self.listeners: list[Callable[[ServerEvent], None]] = []
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        leave = super().subscribe(listener)
+        self.listeners.append(listener)
+        self._changed()
+
+        def unsubscribe() -> None:
+            leave()
+            if listener in self.listeners:
+                self.listeners.remove(listener)
+                self._changed()
+
+        return unsubscribe
+
+
 class ToolServer(Web):
     """The server and what it was asked.
 
@@ -124,6 +147,20 @@ class ToolServer(Web):
     def note_cancelled(self, tool: str) -> None:
         with self._changed:
             self.cancelled.append(tool)
+            self._changed.notify_all()
+
+    @property
+    def listening(self) -> int:
+        """How many subscriptions are open, in the newer era."""
+        return len(self._bus.listeners)
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def note_subscribed(self, uri: str, *, on: bool) -> None:
+        with self._changed:
+            (self.subscribed.append if on else self.subscribed.remove)(uri)
             self._changed.notify_all()
 
     def add_tool(self, name: str = "newcomer") -> None:
@@ -178,7 +215,7 @@ class ToolServer(Web):
 
     def app(self) -> Any:
         self.sessions = []
-        self._bus = InMemorySubscriptionBus()
+        self._bus = _Bus(self._notify)
         self.mcp = make_server(self, self._bus)
         return self.mcp.streamable_http_app(
             streamable_http_path=self.knobs.path,

@@ -215,11 +215,11 @@ def _things(server: MCPServer[Any], host: ToolServer) -> None:  # noqa: C901 - a
         return Completion(values=[name for name in names if name.startswith(argument.value)])
 
     async def subscribe(ctx: Any, params: SubscribeRequestParams) -> EmptyResult:
-        host.subscribed.append(params.uri)
+        host.note_subscribed(params.uri, on=True)
         return EmptyResult()
 
     async def unsubscribe(ctx: Any, params: UnsubscribeRequestParams) -> EmptyResult:
-        host.subscribed.remove(params.uri)
+        host.note_subscribed(params.uri, on=False)
         return EmptyResult()
 
     low = server._lowlevel_server  # the high-level server of the SDK speaks only the new way
