@@ -211,6 +211,24 @@ async def test_progress_arrives_and_a_callback_that_fails_harms_nobody(tools):
         assert seen == [(0, 2), (1, 2)]
 
 
+async def test_no_server_is_offered_a_model_or_the_persons_folders(tools):
+    """Sampling and roots (MCP, client features): a server asks for what the client declares."""
+    async with connected(tools.url) as connection:
+        await connection.call_tool("add", {"a": 2, "b": 3})
+    sent = [seen.json for seen in tools.seen if seen.method == "POST"]
+    assert any("clientInfo" in json.dumps(message) for message in sent)
+    for message in sent:
+        assert not {"sampling", "roots"} & set(_keys(message))
+
+
+def _keys(value):
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        yield from _keys(item)
+
+
 async def test_calls_run_side_by_side(tools):
     async with connected(tools.url) as connection:
         began = time.monotonic()

@@ -178,6 +178,21 @@ def test_a_tool_that_runs_as_a_task_is_called_like_any_other(nb):
     nb.wait_for_widget("HTMLModel", lambda state: "Generating report" in state.get("value", ""))
 
 
+def test_a_file_of_servers_in_the_notebooks_folder_is_not_read_unasked(nb, tmp_path):
+    planted = tmp_path / "cloned"
+    planted.mkdir()
+    sign = tmp_path / "started"
+    servers = {"planted": {"command": "touch", "args": [str(sign)]}}
+    (planted / ".mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    (planted / "servers.json").write_text(json.dumps({"mcpServers": servers}))
+    nb.run(f"import os; here = os.getcwd(); os.chdir({str(planted)!r})")
+    nb.run("%reload_ext mcp_notebook")
+    assert "planted" not in nb.run("%mcp").text
+    assert "No server is called 'planted'" in nb.run("%mcp connect planted").error
+    nb.run("os.chdir(here)")
+    assert not sign.exists()
+
+
 def test_a_file_of_servers_is_shown_first_and_starts_nothing(nb, tmp_path, folder):
     node, files = program("server-filesystem")
     path = tmp_path / "mcp.json"
