@@ -23,7 +23,8 @@ async def connection_to(
     url: str = "", *, store: TokenStore | None = None, **options: Any
 ) -> AsyncIterator[Connection]:
     """A connection that has been opened, but is not waited for; closed with the block."""
-    settings = {key: options.pop(key) for key in ("transport", "command", "env") if key in options}
+    ours = ("transport", "command", "env", "headers")
+    settings = {key: options.pop(key) for key in ours if key in options}
     server = Server(name="peer", url=url, **settings)
     connection = Connection(server, TokenKeeper(store or MemoryStore()), **options)
     connection.open()

@@ -552,6 +552,27 @@ async def test_a_redirect_to_another_origin_is_not_followed():
             await connection.ready()
 
 
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_no_redirect_takes_a_persons_header_elsewhere(transport):
+    elsewhere = []
+
+    async def listen(method, message, writer):
+        elsewhere.append(method)
+        writer.write(http(b"", status=404))
+
+    async with toy(listen) as other:
+
+        async def handle(method, message, writer):
+            writer.write(http(b"", status=307, Location=other))
+
+        async with toy(handle) as url:
+            options = {"transport": transport, "headers": {"X-Api-Key": "k3y"}}
+            async with connection_to(url, **options) as connection:
+                with pytest.raises((ServerError, ConnectionFailedError)):
+                    await connection.ready()
+    assert elsewhere == []
+
+
 async def test_more_calls_than_connections_wait_for_their_turn(monkeypatch):
     monkeypatch.setattr("mcp_notebook.client.pools.CONNECTIONS", 4)
     with serve_tools(unguarded=True, legacy=True, json_response=True) as tools:
