@@ -393,3 +393,11 @@ def _find(name, document):
             yield value
         elif isinstance(value, dict):
             yield from _find(name, value)
+
+
+def test_an_answer_that_is_no_function_is_told_at_once():
+    with asking() as (session, _):
+        with pytest.raises(mcp_notebook.AnswerUseError, match="int is no function") as caught:
+            session.on_question = 3
+        assert "lambda question" in caught.value.hint
+        assert session.on_question is None

@@ -69,8 +69,9 @@ def test_reading_again_asks_again(session, tools):
 
 
 def test_an_unknown_resource_is_the_servers_error(session):
-    with pytest.raises(ServerError, match="Unknown resource"):
+    with pytest.raises(ServerError, match="Unknown resource") as caught:
         session.resources.read("peers://nothing")
+    assert "resources.list()" in caught.value.hint
 
 
 def test_an_address_is_never_opened_here(session, tmp_path):

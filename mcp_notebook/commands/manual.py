@@ -14,8 +14,11 @@ _START = (
     ("%mcp add NAME URL", "remember a server"),
     ("%mcp connect NAME", "a card offers the sign-in; the cell is done at once"),
     ("NAME.tools.<Tab>", "call a tool as a Python function"),
+    ("NAME.resources, .prompts", "what there is to read, and texts it fills in"),
 )
-_END = "%mcp help COMMAND (or %mcp COMMAND --help) tells more about one, with examples."
+_END = """\
+%mcp help COMMAND (or %mcp COMMAND --help) tells more about one, with examples.
+%config MCPMagics shows what can be set, such as keep_loop_running."""
 
 
 def help_text(topic: str | None = None) -> str:

@@ -130,7 +130,12 @@ VERBS: tuple[Verb, ...] = (
         summary="open a server as a variable; a card offers the sign-in",
         places=(_NAME,),
         options=(Option("--as", "another variable; also another account", "VARIABLE"),),
-        notes="The cell is done at once; the first call waits for the sign-in.",
+        notes="The cell is done at once; the first call waits for the sign-in. Then:\n"
+        "  NAME.tools.TOOL(…)           also .aio(…), .submit(…) and .map(rows)\n"
+        "  NAME.resources, .prompts     to read, to watch; to fill in\n"
+        "  NAME.on_question = f         answers what the server asks in a call\n"
+        "  NAME.drift                   how its tools differ from what they were\n"
+        "An account has its own sign-in, and is a server by its name from then on.",
         examples=("connect figma", "connect jira --as work"),
     ),
     Verb(

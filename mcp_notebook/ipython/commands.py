@@ -330,6 +330,8 @@ def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:
         if server.transport == "stdio":
             lines += [trust.launch(server), f"To allow that: %mcp trust {server.name}"]
         lines.append(f"Next: %mcp connect {server.name}")
+    elif added:
+        lines.append("Next: %mcp connect NAME, with one of these names.")
     return sentences(lines)
 
 

@@ -47,8 +47,10 @@ class MCPMagics(Magics):
         %mcp add NAME URL            remember a server
         %mcp connect NAME            a card offers the sign-in; the cell is done at once
         NAME.tools.<Tab>             call a tool as a Python function
+        NAME.resources, .prompts     what there is to read, and texts it fills in
         %mcp                         the servers you know, and how each stands
         %mcp help [COMMAND]          everything else
+        %config MCPMagics            settings
         """
         return self.commands.run(line, cell)
 

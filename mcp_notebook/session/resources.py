@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _MAX_LISTED = 300
 
+_NOT_FOUND = frozenset({-32602, -32002})
+"""What a server says of an unknown address, since 2026-07-28 and before (resources, Errors)."""
+
 
 class Resource:
     """One resource of one server: `read` it, or await `aio`.
@@ -114,11 +117,16 @@ class Resources:
         return await self._session.wait_for(self._read(_address(uri)))
 
     async def _read(self, uri: str) -> ResourceResult:
-        raw = await self._session.connection.ask(
-            # Reading twice is asking twice: what the SDK remembers may be an hour old.
-            lambda client: client.read_resource(uri, cache_mode="refresh"),
-            operation=f"resource {uri}",
-        )
+        try:
+            raw = await self._session.connection.ask(
+                # Reading twice is asking twice: what the SDK remembers may be an hour old.
+                lambda client: client.read_resource(uri, cache_mode="refresh"),
+                operation=f"resource {uri}",
+            )
+        except ServerError as error:
+            if error.code in _NOT_FOUND:
+                error.hint = "What it lists: resources.list(), and resources.templates."
+            raise
         return ResourceResult(raw, uri=uri, server=self._session.name)
 
     def watch(self, uri: str) -> Watch:

@@ -21,7 +21,12 @@ from mcp_notebook.background import background
 from mcp_notebook.batch.pacing import Throttle
 from mcp_notebook.client.connection import Connection
 from mcp_notebook.client.status import Status
-from mcp_notebook.errors import ConnectionFailedError, RequestTimeoutError, UnknownNameError
+from mcp_notebook.errors import (
+    AnswerUseError,
+    ConnectionFailedError,
+    RequestTimeoutError,
+    UnknownNameError,
+)
 from mcp_notebook.redaction import printable
 from mcp_notebook.schema.names import nearest
 from mcp_notebook.session.drift import Changes, Drift
@@ -55,10 +60,12 @@ _OF_CLIENTS = {
 
 
 class Session:
-    """One server as a Python object.
+    """One server as a Python object: ``tools``, ``resources``, ``prompts``.
 
-    Made by `mcp_notebook.connect` and ``%mcp connect``. As a context manager it disconnects on
-    leaving.
+    Made by `mcp_notebook.connect` and ``%mcp connect``. It is there at once; `wait` (or ``await``)
+    waits until it is connected, and any call does so by itself. `on_question` answers what the
+    server asks in the middle of a call, `drift` tells how its tools differ from what they were. As
+    a context manager it disconnects on leaving.
 
     Attributes:
         connection: The live connection; its coroutines run on the background loop only.
@@ -142,6 +149,12 @@ class Session:
 
     @on_question.setter
     def on_question(self, answer: PreparedAnswer | None) -> None:
+        if answer is not None and not callable(answer):
+            raise AnswerUseError(
+                f"{type(answer).__name__} is no function.",
+                hint='Give a function: session.on_question = lambda question: {"name": "Ada"}. '
+                "None asks you again.",
+            )
         self._questions.prepared = answer
 
     @property
