@@ -141,9 +141,19 @@ def _everything_told(dask_scheduler) -> list[str]:
     return [repr(list(dask_scheduler.transition_log)), repr(list(dask_scheduler.tasks.items()))]
 
 
-def test_an_asynchronous_client_and_a_clients_executor_are_refused(session, client):
+def test_a_clients_executor_is_refused(session, client):
     with pytest.raises(ToolError, match="Client itself"):
         session.tools.echo.map(["a"], executor=client.get_executor())
+
+
+@pytest.mark.anyio
+async def test_a_client_of_another_event_loop_is_refused(tools, client):
+    address = client.scheduler.address
+    with session_with(tools.url) as session:
+        async with Client(address, asynchronous=True, set_as_default=False) as other:
+            with pytest.raises(ToolError, match="asynchronous=True") as caught:
+                session.tools.echo.map(["a"], executor=other, wait=False)
+    assert "Client(address)" in caught.value.hint
 
 
 def test_a_client_that_is_closed_ends_the_batch(session, cluster):
@@ -151,4 +161,4 @@ def test_a_client_that_is_closed_ends_the_batch(session, cluster):
     client.close()
     with pytest.raises(ExecutorError, match="does not work any more") as caught:
         session.tools.echo.map(["a", "b"], executor=client)
-    assert "batch.resume(executor=…)" in caught.value.hint
+    assert "resume(executor=…)" in caught.value.hint

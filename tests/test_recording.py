@@ -150,6 +150,17 @@ def test_a_batch_replays_row_by_row_and_asks_nobody(space, tools, file):
     assert isinstance(batch.errors[20], NotRecordedError)
 
 
+def test_answers_from_other_workers_are_recorded_and_a_replay_needs_no_workers(space, tools, file):
+    space.record(file)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        live = space.connect("peer").wait(5)
+        live.tools.echo.map(["a", "b", "c"], executor=pool)
+    assert sorted(arguments["text"] for _, arguments in calls(file)) == ["a", "b", "c"]
+    again = replay_alone(space, tools, file)
+    batch = again.tools.echo.map(["a", "b", "c"], executor=pool)
+    assert [result.data for result in batch] == ["a", "b", "c"]
+
+
 def test_answers_from_the_cache_are_recorded_as_well_and_a_replay_leaves_the_cache_alone(
     space, tools, file, tmp_path
 ):

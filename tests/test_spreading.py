@@ -349,7 +349,7 @@ def test_a_pool_that_breaks_ends_the_batch_which_goes_on_with_another(session, t
         with pytest.raises(ExecutorError, match="A worker has ended") as caught:
             session.tools.slow.map([0.05] * 60, concurrency=4, executor=pool)
         killing.join()
-        assert "batch.resume(executor=…)" in caught.value.hint
+        assert "resume(executor=…)" in caught.value.hint
         batch = session.tools.slow.last_batch
         assert (batch.done < 60, batch.failed) == (True, 0)
         with pytest.raises(ExecutorError):

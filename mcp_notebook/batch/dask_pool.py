@@ -3,6 +3,9 @@
 A scheduler runs a task again when its worker has died, and does so by itself. Where running a
 call twice may do harm, the task notes at the scheduler that it has begun, and one that finds the
 note makes no call. The note is kept under the task's own key, and is forgotten with it.
+
+Stop would end the workers of a `LocalCluster`, which is a notebook's own child, so they are made to
+ignore it; see `worker.leave_stop_to_the_parent`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 
 from mcp_notebook.background import background
 from mcp_notebook.batch.chunks import Chunk, Reply
-from mcp_notebook.batch.worker import work_off
+from mcp_notebook.batch.worker import leave_stop_to_the_parent, work_off
 from mcp_notebook.errors import ToolError
 
 
@@ -55,10 +58,9 @@ class DaskPool:
 
     def send(self, chunk: Chunk) -> DaskFlight:
         """Submits a chunk as a task of its own."""
-        job = _work_off_once if chunk.once else work_off
         # The key is all that dashboards show; it is made here so that it tells nothing.
         key = f"mcp_notebook-{uuid.uuid4().hex}"
-        return DaskFlight(self._client.submit(job, chunk, key=key, pure=False))
+        return DaskFlight(self._client.submit(_work_off, chunk, key=key, pure=False))
 
 
 class DaskFlight:
@@ -94,13 +96,16 @@ class DaskFlight:
         return reply
 
 
-def _work_off_once(chunk: Chunk) -> Reply:
-    """Makes the calls of a chunk, unless another worker has begun them."""
+def _work_off(chunk: Chunk) -> Reply:
+    """Makes the calls of a chunk, unless it may be begun only once and another worker has."""
     from distributed import get_client, get_worker
 
-    client: Any = get_client()
-    task = get_worker().get_current_task()
-    if client.get_metadata(task, default=None) is not None:
-        return Reply(lost=True)
-    client.set_metadata(task, "begun")
+    worker = get_worker()
+    worker.loop.add_callback(leave_stop_to_the_parent)  # tasks run beside the main thread
+    if chunk.once:
+        client: Any = get_client()
+        task = worker.get_current_task()
+        if client.get_metadata(task, default=None) is not None:
+            return Reply(lost=True)
+        client.set_metadata(task, "begun")
     return work_off(chunk)

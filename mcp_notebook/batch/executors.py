@@ -83,11 +83,11 @@ def trouble(error: BaseException) -> ExecutorError:
     if isinstance(error, concurrent.futures.BrokenExecutor):
         return ExecutorError(
             f"A worker has ended, and the pool with it ({name}).",
-            hint="Make a new one, and go on with it: batch.resume(executor=…).",
+            hint="Make a new one, and name it when you go on: resume(executor=…).",
         )
     return ExecutorError(
         f"The executor does not work any more ({name}).",
-        hint="Go on with another one: batch.resume(executor=…).",
+        hint="Name another one when you go on: resume(executor=…).",
     )
 
 

@@ -249,6 +249,7 @@ class Spread(Run):
         except Exception:
             self._doubt(rows, _STOPPED)
         else:
+            await self._record(rows, reply)
             with contextlib.suppress(MCPNotebookError):
                 self._take_in(rows, reply, began)
 

@@ -39,7 +39,7 @@ IDLE_SECONDS = 30.0
 
 def work_off(chunk: Chunk) -> Reply:
     """Makes the calls of a chunk. What an executor runs in its worker."""
-    _leave_stop_to_the_parent()
+    leave_stop_to_the_parent()
     if chunk.version != VERSION:
         return Reply(
             trouble=ExecutorError(
@@ -57,10 +57,11 @@ def work_off(chunk: Chunk) -> Reply:
     return background().submit(_Shift(chunk).run()).result()
 
 
-def _leave_stop_to_the_parent() -> None:
-    """Has the worker of a pool outlive Stop: Jupyter interrupts the kernel's children as well.
+def leave_stop_to_the_parent() -> None:
+    """Has a worker process outlive Stop: Jupyter interrupts the kernel's children as well.
 
-    The parent ends the work by itself, and a pool that loses a worker is broken for good.
+    The parent ends the work by itself, and a pool that loses a worker is broken for good. Does
+    nothing in the process of whoever made the pool, nor in another thread than the main one.
     """
     child = multiprocessing.parent_process() is not None
     if child and threading.current_thread() is threading.main_thread():
