@@ -199,14 +199,14 @@ class Tool:
                 ``.parquet`` file, which is gone on with if it is there, or a function that is
                 given each as a dict.
             executor: Makes the calls in other processes or on other machines: a
-                `concurrent.futures.Executor`, or a `dask.distributed.Client`. Each worker process
-                has a connection of its own; `concurrency` and `rate` are for all of them together.
-                What you are signed in with stays here: a worker is sent an access token that is
-                renewed here, and the server's headers as they are filled in. They travel with the
-                calls, so the way there has to be yours (dask: TLS). A worker cannot ask you
-                anything; a call that needs a sign-in is made here. A worker that dies takes the
-                answers of its last second along: where calling twice does harm, such a row has
-                failed, with ``may_have_run``.
+                `concurrent.futures.Executor`, or a `dask.distributed.Client` with mcp_notebook
+                installed where its workers are. Each worker process has a connection of its own;
+                `concurrency` and `rate` are totals. Workers are sent the access token of the
+                moment and the variables that the server's headers and address name, beside the
+                rows and hidden from what an executor shows; the way there has to be safe (dask:
+                TLS). They cannot ask you anything: a call that needs you to sign in is made here,
+                and other questions of the server stay unanswered. When a worker is lost, its rows
+                go out again if the tool says that does no harm; else they have failed.
             wait: Whether the calls are made now, rather than when the batch is awaited.
             fixed: Arguments that are the same for every row.
 
