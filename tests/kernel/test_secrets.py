@@ -102,10 +102,11 @@ def test_a_key_in_address_or_header_is_known_by_its_variable_alone(start, tmp_pa
         assert "If 123e… in the address of odd is a key" in nb.run(odd).text
         nb.run("%mcp connect notes")
         assert nb.value("notes.tools.add(a=2, b=3).data") == 5
+        for line in ("notes", "%mcp", "notes.url", "vars(notes.connection)"):
+            assert not nb.run(line).error
+        assert "answers without a sign-in" in nb.run("%mcp doctor notes").text
         assert {seen.query.get("api_key") for seen in tools.seen} == {key}
         assert {seen.headers.get("x-api-key") for seen in tools.seen} == {key}
-        for line in ("notes", "%mcp", "%mcp doctor notes", "notes.url", "vars(notes.connection)"):
-            assert not nb.run(line).error
         tools.fail_next(9, 400, body=f"no such key: {key}".encode())
         assert "no such key: ***" in nb.run("notes.tools.add(a=2, b=3)").error
         nb.run("notes.tools.add.map([{'a': 1, 'b': 2}], cache=True)")
