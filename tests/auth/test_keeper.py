@@ -86,6 +86,17 @@ class TestWriting:
             await keeper.replace(before, after=before.generation)
         assert caught.value.current.access_token == "after"
 
+    async def test_a_kernel_that_knows_nothing_of_a_sign_out_begins_above_it(self, kernels):
+        one, late = kernels
+        before = await one.save(a_record(access_token="before"))
+        assert await late.load("notes", resource=RESOURCE) == before
+        await one.forget("notes")
+        after = await TokenKeeper().save(a_record(access_token="after"))
+        assert after.generation > before.generation
+        with pytest.raises(StaleRecordError) as caught:
+            await late.replace(before, after=before.generation)
+        assert caught.value.current.access_token == "after"
+
     async def test_two_sign_ins_at_once_leave_one_whole_record(self, kernels):
         one, two = kernels
         await asyncio.gather(

@@ -13,6 +13,7 @@ from mcp_notebook.config.urls import (
     shown,
 )
 from mcp_notebook.errors import AuthorizationServerError
+from mcp_notebook.redaction import conceal
 
 PUBLIC = "https://mcp.example.com/mcp"
 
@@ -111,6 +112,11 @@ def test_a_refusal_shows_neither_query_nor_user_name():
     assert "hunter2" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert shown("https://a.example/x?code=1#y") == "https://a.example/x"
+
+
+def test_a_key_that_was_filled_into_an_address_is_not_shown():
+    conceal("pl4nted/k3y")
+    assert shown("https://a.example/s/pl4nted%2Fk3y/mcp") == "https://a.example/s/***/mcp"
 
 
 def test_plain_http_passes_where_the_person_allowed_it_and_is_named_in_the_refusal():
