@@ -275,6 +275,17 @@ class TestFailingWrites:
         assert keeper.describe().survives
         assert keeper.describe().problem == ""
 
+    async def test_what_was_never_written_does_not_come_back_after_a_sign_out(self, backend):
+        keeper = TokenKeeper()
+        await keeper.load("notes", resource=RESOURCE)
+        backend.failure = OSError()
+        await keeper.save(a_record())
+        backend.failure = None
+        await keeper.forget("notes")
+        await keeper.save(a_record(server="other"))
+        for kernel in (keeper, TokenKeeper()):
+            assert await kernel.load("notes", resource=RESOURCE, fresh=True) is None
+
     async def test_a_sign_out_elsewhere_wins_over_it(self, backend):
         one, two = TokenKeeper(), TokenKeeper()
         await one.save(a_record())
