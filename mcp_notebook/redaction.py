@@ -12,12 +12,18 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-_TELLING_KEYS = (
-    "access_token|refresh_token|id_token|client_secret|code|code_verifier|state|assertion|"
-    "client_assertion|device_code|subject_token|registration_access_token|token|password|api_key"
+_TELLING = (
+    "access_token|refresh_token|id_token|client_secret|code_verifier|assertion|client_assertion|"
+    "device_code|subject_token|registration_access_token|token|password|[a-z]*api_?key|session_?id"
 )
-_IN_QUERY = re.compile(rf"(?i)\b({_TELLING_KEYS})=[^&\s\"'<>]+")
-_IN_JSON = re.compile(rf"(?i)([\"']({_TELLING_KEYS})[\"']\s*:\s*)[\"'][^\"']*[\"']")
+_DOUBTFUL = "code|state|sig|signature"  # words of any error as well: there the value decides
+_IN_QUERY = re.compile(
+    rf"(?i)\b((?:{_TELLING})(?==)|(?:{_DOUBTFUL})(?==[^&\s\"'<>]{{8}}))=[^&\s\"'<>]+"
+)
+_OPAQUE = r"[\"']\s*:\s*[\"'](?=[^\"']*\d)[^\"'\s]{16}"
+_IN_JSON = re.compile(
+    rf"(?i)([\"'](?:(?:{_TELLING})|(?:{_DOUBTFUL})(?={_OPAQUE}))[\"']\s*:\s*)[\"'][^\"']*[\"']"
+)
 _IN_HEADER = re.compile(r"(?i)\b(Bearer|DPoP|Basic)\s+[A-Za-z0-9\-._~+/]{6,}=*")
 # As the HTTP client logs the headers of an answer, and the SDK the session it was given.
 _IN_FIELDS = re.compile(

@@ -20,6 +20,9 @@ from mcp_notebook.redaction import RedactingFilter, clean_lines, conceal, printa
         "authorization: basic s3cr3t-value==",
         "DPoP s3cr3t-value",
         "client_secret=s3cr3t-value",
+        'HTTP Request: POST https://a.example/messages?session_id=s3cr3t-value "HTTP/1.1 202"',
+        '{"code": "s3cr3t-value-of-20-characters"}',
+        "GET /mcp?exaApiKey=s3cr3t-value&sig=s3cr3t-value",
         "Received session ID: s3cr3t-value",
         "[(b'Content-Type', b'x'), (b'Set-Cookie', b'sid=s3cr3t-value; Path=/'), (b'A', b'b')]",
         '[(b"mcp-session-id", b"s3cr3t-value")]',
@@ -30,8 +33,15 @@ def test_what_looks_like_a_credential_is_taken_out(text):
     assert "***" in redact(text)
 
 
-def test_what_is_no_credential_stays():
-    text = "POST https://as.example/token 400 invalid_grant expires_in=3600"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST https://as.example/token 400 invalid_grant expires_in=3600",
+        "the program ended, code=127, state=gone",
+        '{"code": "NOT_FOUND", "state": "closed", "signature": "def find(name: str)"}',
+    ],
+)
+def test_what_is_no_credential_stays(text):
     assert redact(text) == text
 
 
