@@ -408,8 +408,9 @@ def test_a_time_limit_of_the_person_ends_one_call(nb, plain):
 
 
 FORK = """
-import os, select
+import os, select, warnings
 import mcp_notebook
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 def in_a_fork(work):
     there, here = os.pipe()
     child = os.fork()

@@ -138,7 +138,7 @@ def test_it_can_be_set_in_a_configuration_file(start, home, notes):
     nb.run("%reload_ext mcp_notebook")
     assert nb.value("get_ipython().run_line_magic('config', 'MCPMagics.keep_loop_running')")
     nb.run("%unload_ext mcp_notebook")
-    assert nb.value("__import__('mcp_notebook').waiting.Wait.nested is None")
+    assert nb.value("__import__('mcp_notebook').waiting.wait.Wait.nested is None")
 
 
 def test_it_is_refused_where_another_has_patched_asyncio(nb):
