@@ -252,8 +252,7 @@ def open_keeper() -> TokenKeeper:
         TokenStoreError: ``MCP_NOTEBOOK_TOKEN_STORE`` names no store.
     """
     global _current
-    # A forked child has neither the parent's thread nor its locks.
-    fitting = (os.getpid(), home(), os.environ.get(STORE_VARIABLE))
+    fitting = (home(), os.environ.get(STORE_VARIABLE))
     with _lock:
         if _current is None or _current[0] != fitting:
             _current = (fitting, TokenKeeper())
@@ -261,6 +260,7 @@ def open_keeper() -> TokenKeeper:
 
 
 def _forget_after_fork() -> None:
+    # The child has neither the parent's thread nor its locks.
     global _current, _lock
     _current, _lock = None, threading.Lock()
 
