@@ -309,7 +309,8 @@ async def test_a_closed_connection_can_be_opened_again(tools):
 
 
 OPEN_AT_EXIT = """
-import sys, time
+import atexit, sys, time
+atexit.register(lambda: print(time.monotonic() - ended))  # the last to run: it was the first
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
 from mcp_notebook.background import background
@@ -323,7 +324,7 @@ async def begin():
     await connection.ready()
 
 background().submit(begin()).result(20)
-print(time.time(), flush=True)
+ended = time.monotonic()
 """
 
 
@@ -334,7 +335,7 @@ def test_a_process_with_an_open_session_ends_in_two_seconds(silent):
             proxy.next(Hole(), when=lambda request: request.method == "DELETE")
         command = [sys.executable, "-W", "error", "-c", OPEN_AT_EXIT, proxy.url]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert time.time() - float(ended.stdout) < 2.5  # two, and the interpreter's own end
+        assert float(ended.stdout) < 2.5  # two, and the noise of a busy machine
         assert ended.returncode == 0
         assert ended.stderr == ""
         assert "DELETE" in [request.method for request in proxy.seen]
