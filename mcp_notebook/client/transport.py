@@ -214,7 +214,7 @@ class GuardedClient(httpx2.AsyncClient):
         answered = False
         try:
             async with asyncio.timeout(seconds) as clock:
-                response = await self._sent(request, options)
+                response = await super().send(request, **options | {"stream": True})
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if response.status_code >= 400:
                     return await self._refused(request, response)
@@ -240,14 +240,6 @@ class GuardedClient(httpx2.AsyncClient):
             return None
         self._opening.probe = asyncio.get_running_loop().create_future()
         return self._opening.probe
-
-    async def _sent(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
-        try:
-            return await super().send(request, **options | {"stream": True})
-        except httpx2.WriteError:
-            # A kept connection that the server had closed meanwhile: not all of the request went
-            # out, so it cannot have run.
-            return await super().send(request, **options | {"stream": True})
 
     async def _whole(self, response: httpx2.Response, limit: int) -> httpx2.Response:
         """Reads an answer to its end, because the SDK dies of what may happen on the way."""
