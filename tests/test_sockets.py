@@ -245,6 +245,77 @@ async def test_calls_go_through_tls_on_one_connection(certificate, monkeypatch):
                 assert answer.content == b"{}"
 
 
+async def test_a_proxy_that_wants_a_password_is_passed_through_to_the_server(tmp_path, monkeypatch):
+    certificate = self_signed("mcp.example.com", tmp_path / "certificate.pem")
+    asked = []
+
+    async def pump(reader, writer):
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def proxy(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(pump(reader, back), pump(there, writer))
+        finally:
+            back.transport.abort()
+            await asyncio.sleep(0)
+
+    async with serving(answering, **encrypted(certificate)) as port, serving(proxy) as between:
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{between}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        async with GuardedClient("https://mcp.example.com/mcp") as client:
+            for _ in range(2):
+                answer = await client.post(
+                    "https://mcp.example.com/mcp", json={"id": 1, "method": "x"}
+                )
+                assert answer.content == b"{}"
+    assert len(asked) == 1
+    assert asked[0].startswith(b"CONNECT mcp.example.com:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n" in asked[0]
+
+
+async def test_plain_http_through_a_proxy_names_the_whole_address(monkeypatch):
+    asked = []
+
+    async def proxy(reader, writer):
+        asked.append(await reader.readuntil(b'"x"}'))
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+        )
+
+    async with serving(proxy) as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        url = "http://mcp.example.com/mcp"
+        async with GuardedClient(url, insecure=True) as client:
+            answer = await client.post(url, json={"id": 1, "method": "x"})
+            assert answer.content == b"{}"
+    assert asked[0].startswith(b"POST http://mcp.example.com/mcp HTTP/1.1\r\n")
+
+
+async def test_a_refusal_is_heard_from_a_server_that_does_not_read_on():
+    async def handle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        while await reader.read(65_536):
+            pass
+
+    async with serving(handle) as port:
+        url = f"http://127.0.0.1:{port}/mcp"
+        async with GuardedClient(url) as client:
+            message = {"id": 1, "method": "x", "params": {"text": "x" * 3_000_000}}
+            answer = await client.post(url, json=message)
+            assert "finds the request too large" in answer.text
+
+
 async def test_a_certificate_that_nobody_vouches_for_ends_the_connection(certificate):
     async with serving(answering, **encrypted(certificate)) as port:
         url = f"https://localhost:{port}/mcp"

@@ -13,6 +13,7 @@ import asyncio
 import json
 import re
 import sys
+from collections import deque
 from typing import Any
 
 VERSION = "2026-07-28"
@@ -38,6 +39,9 @@ RESULTS: dict[str, dict[str, Any]] = {
     "tools/list": {"tools": [NAP], **FRESH, **COMPLETE},
     "tools/call": {"content": [{"type": "text", "text": "rested"}], "isError": False, **COMPLETE},
 }
+SEEN: deque[str] = deque(maxlen=1000)
+"""What it was asked for since ``GET /seen`` was answered with it."""
+
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -65,7 +69,12 @@ class Guarded(asyncio.Protocol):
             challenge = 'WWW-Authenticate: Bearer error="invalid_token"'
             self.reply(b"", "401 Unauthorized", challenge)
             return
+        if head.startswith(b"GET /seen"):
+            self.reply(json.dumps(list(SEEN)).encode())
+            SEEN.clear()
+            return
         message = json.loads(body) if head.startswith(b"POST") else {}
+        SEEN.append(message.get("method", "GET"))
         if "id" not in message:
             self.reply(b"", "202 Accepted" if message else "405 Method Not Allowed")
             return
