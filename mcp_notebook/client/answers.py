@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 from mcp_types import METHOD_NOT_FOUND
 
+from mcp_notebook.client.faults import TooLargeError
+
 ERROR_BYTES = 64 * 1024
 """How much of an error page is read."""
+
+
+class Bounded(httpx2.AsyncByteStream):
+    """The body of an answer as it comes, up to a limit."""
+
+    def __init__(self, response: httpx2.Response, limit: int, name: str) -> None:
+        """Takes the body of a response.
+
+        Args:
+            response: The response, unread.
+            limit: So many bytes.
+            name: What the error calls the server.
+
+        Raises:
+            TooLargeError: The server says itself that it is longer.
+        """
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        self._stream = response.stream
+        self._limit = limit
+        self._name = name
+        declared = response.headers.get("content-length", "")
+        if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:
+            raise TooLargeError(name, limit)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > self._limit:
+                raise TooLargeError(self._name, self._limit)
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Frees the connection."""
+        await self._stream.aclose()
 
 
 def plain(request: httpx2.Request, status: int, body: bytes) -> httpx2.Response:

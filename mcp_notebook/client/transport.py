@@ -244,7 +244,11 @@ class GuardedClient(httpx2.AsyncClient):
     async def _whole(self, response: httpx2.Response, limit: int) -> httpx2.Response:
         """Reads an answer to its end, because the SDK dies of what may happen on the way."""
         try:
-            body = await self._read(response, limit)
+            if not self._encoded(response):
+                response.stream = answers.Bounded(response, limit, self.name)
+                await response.aread()
+                return response
+            body = await self._decoded(response, limit)
         finally:
             await response.aclose()
         headers = response.headers.copy()  # the session's identifier is among them
@@ -254,17 +258,17 @@ class GuardedClient(httpx2.AsyncClient):
             response.status_code, headers=headers, content=body, request=response.request
         )
 
-    async def _read(self, response: httpx2.Response, limit: int) -> bytes:
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", "deflate", ""}:
+    def _encoded(self, response: httpx2.Response) -> bool:
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in {"", "identity", "gzip", "deflate"}:
             raise ConnectionFailedError(
                 f"{self.name} answered in an encoding it was not asked for.",
                 hint="A proxy in between may have changed it. The call may have run.",
                 may_have_run=True,
             )
-        declared = response.headers.get("content-length", "")
-        if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:
-            raise TooLargeError(self.name, limit)
+        return encoding not in {"", "identity"}
+
+    async def _decoded(self, response: httpx2.Response, limit: int) -> bytes:
         chunks, size = [], 0
         async for chunk in response.aiter_bytes():
             size += len(chunk)
