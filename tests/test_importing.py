@@ -274,6 +274,32 @@ class TestEntries:
         assert odd.use().env == {"A": "${_2_FA}"}
         assert "\u202e" not in "".join(odd.notes)
 
+    def test_a_secret_of_another_clients_file_stays_there(self, tmp_path):
+        path = tmp_path / "mcp.json"
+        entries = {
+            "search": {
+                "command": "npx",
+                "args": ["x"],
+                "env": {"BRAVE_API_KEY": "planted", "A": "b"},
+            },
+            "fig ma": {"url": URL, "headers": {"Authorization": "Bearer planted-9", "X-Team": "t"}},
+            "keyed": {"url": URL, "headers": {"X-Api-Key": "planted"}},
+            "bridged": {
+                "command": "npx",
+                "args": ["mcp-remote", URL, "--header", "Authorization: Bearer ${TOKEN}"],
+                "env": {"TOKEN": "planted"},
+            },
+        }
+        path.write_text(json.dumps({"mcpServers": entries}))
+        found = importing.find(str(path))
+        search, figma, keyed, bridged = (item.use() for item in found)
+        assert search.env == {"BRAVE_API_KEY": "${BRAVE_API_KEY}", "A": "b"}
+        assert figma.headers == {"Authorization": "Bearer ${FIG_MA_AUTHORIZATION}", "X-Team": "t"}
+        assert keyed.headers == {"X-Api-Key": "${KEYED_X_API_KEY}"}
+        assert bridged.headers == {"Authorization": "Bearer ${TOKEN}"}
+        assert "set the environment variable BRAVE_API_KEY" in found[0].notes[0]
+        assert "planted" not in importing.preview(found) + repr(found)
+
     def test_an_editors_folders_are_filled_in(self, tmp_path):
         entry = {
             "command": "npx",

@@ -32,6 +32,7 @@ _TRANSPORTS: dict[str, Transport] = {
 _ADDRESSES = ("url", "httpUrl", "serverUrl", "uri")
 _BARE_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _INPUT = re.compile(r"\$\{(?:prompt|input):([^}]*)\}")
+_SCHEME = re.compile(r"(?i)(bearer|basic|token) +")
 _BRIDGE = re.compile(r"mcp-remote(@[\w.-]+)?")
 
 
@@ -67,9 +68,18 @@ class Found:
 
 @dataclass(slots=True)
 class _Reading:
-    """An entry while it is read, and what there is to tell about it."""
+    """An entry while it is read, and what there is to tell about it.
+
+    Attributes:
+        entry: What stands there.
+        name: The server's name.
+        secrets_stay: Whether a literal secret stays where it is, and a variable is named for it.
+        notes: What was read differently from how it was written.
+    """
 
     entry: dict[str, Any]
+    name: str
+    secrets_stay: bool
     notes: list[str] = field(default_factory=list)
 
     def text(self, key: str) -> str | None:
@@ -95,12 +105,28 @@ class _Reading:
         for name, item in value.items():
             if isinstance(item, dict | list | None):
                 raise _wrong(f"{key!r} holds something that is no text.")
-            found[name] = _reference(str(item).lower() if isinstance(item, bool) else str(item))
+            text = _reference(str(item).lower() if isinstance(item, bool) else str(item))
+            secret = self.secrets_stay and rules.looks_secret(name, text)
+            found[name] = self._for_secret(key, name, text) if secret else text
         return found
+
+    def _for_secret(self, key: str, name: str, text: str) -> str:
+        variable = _variable_name(f"{self.name} {name}" if key == "headers" else name)
+        self.notes.append(
+            f"its {printable(name, 60)} looks like a secret and stays there: set the environment "
+            f"variable {variable}"
+        )
+        scheme = _SCHEME.match(text)
+        return f"{scheme[0] if scheme else ''}${{{variable}}}"
 
 
 def read_entry(
-    name: str, entry: Any, source: str, *, places: Mapping[str, str] | None = None
+    name: str,
+    entry: Any,
+    source: str,
+    *,
+    places: Mapping[str, str] | None = None,
+    secrets_stay: bool = False,
 ) -> Found:
     """Returns the server an entry describes, or what is wrong with it; raises nothing.
 
@@ -109,12 +135,14 @@ def read_entry(
         entry: The JSON value that describes it.
         source: Where it stands, for the person.
         places: Folders by the names that an editor has for them, such as ``workspaceFolder``.
+        secrets_stay: Whether a literal secret stays where it is, and the server gets a reference to
+            a variable in its place; otherwise it is a problem, because what was pasted has to go.
     """
     own = own_name(name)
     if not isinstance(entry, dict):
         return Found(own, source, problem=_wrong("Its entry is no JSON object."))
     asked: dict[str, str] = {}
-    reading = _Reading(_filled(entry, places or {}, asked))
+    reading = _Reading(_filled(entry, places or {}, asked), own, secrets_stay)
     for variable, wanted in asked.items():
         reading.notes.append(
             f"the editor asks for {printable(wanted, 60)!r}: here it is the environment variable "
@@ -268,10 +296,15 @@ def _filled(value: Any, places: Mapping[str, str], asked: dict[str, str], depth:
 
 
 def _variable(wanted: str, asked: dict[str, str]) -> str:
-    name = re.sub(r"\W+", "_", wanted, flags=re.ASCII).strip("_").upper()[:60] or "NAME"
-    name = f"_{name}" if name[0].isdigit() else name
+    name = _variable_name(wanted)
     asked[name] = wanted
     return f"${{{name}}}"
+
+
+def _variable_name(wanted: str) -> str:
+    """Returns the environment variable for what is called so: ``my key`` becomes ``MY_KEY``."""
+    name = re.sub(r"\W+", "_", wanted, flags=re.ASCII).strip("_").upper()[:60] or "NAME"
+    return f"_{name}" if name[0].isdigit() else name
 
 
 def _wrong(message: str, hint: str = "") -> ServerConfigError:

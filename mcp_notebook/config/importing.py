@@ -108,7 +108,7 @@ def read_file(path: Path, *, folder: Path | None = None) -> list[Found]:
     document = _parse(_without_comments(_content(path)), str(path))
     places = _places(path, folder)
     found = [
-        read_entry(name, entry, str(path), places=places)
+        read_entry(name, entry, str(path), places=places, secrets_stay=True)
         for name, entry in _definitions(document, str(folder))
     ]
     return _told_apart(found[:_MAX_SERVERS])

@@ -15,7 +15,7 @@ from mcp_notebook.commands import command
 from mcp_notebook.config import catalog, importing, trust
 from mcp_notebook.config.rules import doubtful
 from mcp_notebook.config.servers import Server, variables_of
-from mcp_notebook.errors import CommandError, ServerConfigError
+from mcp_notebook.errors import CommandError, MCPNotebookError, ServerConfigError
 from mcp_notebook.ipython import recording
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
 from mcp_notebook.ipython.page import Page, columns, sections, sentences, table, typed
@@ -146,17 +146,20 @@ class Commands:
                 hint=f"See what it has with: %mcp import {wanted.source}",
             )
         chosen = [item for item in found if wanted.everything or item.name in wanted.names]
-        usable = [item for item in chosen if item.server is not None or not wanted.everything]
-        added = [
-            (server, self.workspace.book.add(server, replace=wanted.replace))
-            for server in [item.use() for item in usable]
-        ]
-        left_out = [
-            f"{item.name} was left out: {item.problem.message}"
-            for item in chosen
-            if item.problem is not None
-        ]
-        return _added(added, tuple(left_out))
+        if not wanted.everything:
+            for item in chosen:
+                item.use()  # raises before anything is taken
+        added, notes = [], []
+        for item in chosen:
+            try:
+                server = item.use()
+                added.append((server, self.workspace.book.add(server, replace=wanted.replace)))
+                notes += [f"{item.name}: {note}" for note in item.notes]
+            except MCPNotebookError as error:
+                if not wanted.everything:
+                    raise
+                notes.append(f"{item.name} was left out: {error.message}")
+        return _added(added, notes)
 
     def _trust(self, name: str) -> Page:
         server = self.workspace.server(name)

@@ -71,7 +71,8 @@ class InteractiveFrontEnd(FrontEnd):
 
     def tell_changes(self, session: Session) -> None:
         """Shows in the cell of a call what has changed, unless the card has told it."""
-        if changes := session.drifting.take(seen=self.attended()):
+        # Asked at every call: most of the time there is nothing.
+        if session.drifting.untold and (changes := session.drifting.take(seen=self.attended())):
             shown = changes.shown(self._drift_of(session))
             self.display(Page(shown.plain, shown.markup))
 

@@ -47,7 +47,11 @@ _MAX_CHARACTERS = 1_500_000
 
 
 class Drift:
-    """What one server's tools were when a person last saw them, and are now."""
+    """What one server's tools were when a person last saw them, and are now.
+
+    Attributes:
+        untold: Whether there is something to `take`.
+    """
 
     def __init__(self, server: Server, folder: Path | None = None) -> None:
         """Prepares the comparison; nothing is read yet.
@@ -63,7 +67,7 @@ class Drift:
         self._first: Mapping[str, Seen] | None = None
         self._known: Mapping[str, Seen] | None = None
         self._now: Mapping[str, Seen] = {}
-        self._untold = False
+        self.untold = False
         self._lock = threading.Lock()
         self._work: concurrent.futures.Future[None] | None = None
 
@@ -82,12 +86,12 @@ class Drift:
         Args:
             seen: Whether a person sees it, so that no later process tells it again.
         """
-        if not self._untold:
+        if not self.untold:
             return self._between(None, {})
         with self._lock:
             known, now = self._known, self._now
             told = self._between(known, now)
-            self._known, self._untold = _merged(known or {}, now), False
+            self._known, self.untold = _merged(known or {}, now), False
         if seen:
             self._work = background().in_thread(lambda: self._write(now))
         return told
@@ -125,8 +129,8 @@ class Drift:
             self._known = known = self._before(kept, now)
             self._first = known if self._first is None else self._first
             self._now = now
-            self._untold = any(differences(known, now))
-        if not self._untold:
+            self.untold = any(differences(known, now))
+        if not self.untold:
             self._write(now)
 
     def _before(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.peers import serve_authority, serve_tools, visit
 
 
@@ -307,3 +309,28 @@ def test_a_client_secret_is_asked_for_masked_and_shown_nowhere(start, notes, aut
     assert authority.count("/register") == 0
     nb.run("%mcp doctor notes")
     assert "S3CRET-typed" not in nb.saved() + nb.log()
+
+
+def test_all_servers_of_another_client_are_taken_but_those_in_the_way(start, tmp_path):
+    path = tmp_path / "mcp.json"
+    entries = {
+        "notes": {"url": "https://notes.example.com/mcp"},
+        "keyed": {"url": "https://k.example.com/mcp", "headers": {"X-Api-Key": "planted"}},
+        "odd": {"command": 3},
+        "editor": {"command": "x", "env": {"KEY": "${input:the key}"}},
+    }
+    path.write_text(json.dumps({"servers": entries}))
+    nb = start()
+    nb.run("%mcp add notes https://elsewhere.example.com/mcp")
+    nb.run(f"%mcp add keyed {entries['keyed']['url']}")
+    shown = nb.run(f"%mcp import {path}").text
+    assert "Nothing was taken" in shown
+    assert "ServerConfigError" in nb.run(f"%mcp import {path} editor odd").error
+    assert "editor" not in nb.run("%mcp").text
+    taken = nb.run(f"%mcp import {path} --all").text
+    assert "notes was left out: 'notes' is another server already" in taken
+    assert "odd was left out: It has neither" in taken
+    assert "set the environment variable KEYED_X_API_KEY" in taken
+    assert "the editor asks for 'the key': here it is the environment variable THE_KEY" in taken
+    assert "KEYED_X_API_KEY is not set" in nb.run("%mcp connect keyed\nkeyed.wait(9)").error
+    assert "planted" not in nb.saved()
