@@ -218,7 +218,9 @@ class Workspace:
             self.book.remove(name)  # raises the same where there is no such entry
             self.trusted.forget(name)
             return ["Its entry could not be understood, so no sign-in was revoked."]
-        remains = [said for account in self.accounts.of(name) for said in self._forget(account)]
+        accounts = list(self.accounts.of(name))
+        remains = [said for account in accounts for said in self._forget(account)]
+        remains += [f"Its account {account} is forgotten too." for account in accounts]
         remains += self._forget(name)
         self.trusted.forget(name)
         self.book.remove(name)

@@ -62,6 +62,9 @@ def test_what_another_tool_answered_is_rows(session, tools):
     names = session.tools.echo.map(planets, columns={"name": "text"})
     assert [result.data for result in names] == ["Mercury", "Venus"]
     assert names.to_frame().columns.tolist() == ["name", "radius_km", "moons", "result", "error"]
+    with pytest.raises(ToolError, match="rows, not dict") as caught:
+        session.tools.add.map({"a": [1, 2], "b": [3, 4]})
+    assert "pd.DataFrame(columns)" in caught.value.hint
     with pytest.raises(ToolError, match="rows, not int"):
         session.tools.echo.map(session.tools.add(a=1, b=2))
 

@@ -319,6 +319,26 @@ def unused_port():
         yield sock.getsockname()[1]
 
 
+async def test_a_proxy_is_named_where_one_is_set(monkeypatch, unused_port):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused_port}")
+    async with connection_to("https://mcp.example.com/mcp") as connection:
+        with pytest.raises(ConnectionFailedError, match="peer cannot be reached") as caught:
+            await connection.ready()
+    assert "HTTPS_PROXY" in caught.value.hint
+
+
+@pytest.mark.parametrize(("status", "way"), [(404, "--transport sse"), (418, "%mcp doctor peer")])
+async def test_a_refusal_at_the_door_tells_the_way_on(status, way):
+    async def handle(method, message, writer):
+        writer.write(http(b"nothing here", "text/plain", status=status))
+
+    async with toy(handle) as url, connection_to(url) as connection:
+        with pytest.raises(ConnectionFailedError) as caught:
+            await connection.ready()
+    assert caught.value.status == status
+    assert way in caught.value.hint
+
+
 # -- the client itself ------------------------------------------------------------------------
 
 

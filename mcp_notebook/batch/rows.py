@@ -60,7 +60,10 @@ class Rows:
             found = (
                 "an async iterator" if isinstance(given, AsyncIterable) else type(given).__name__
             )
-            raise ToolError(f"map() takes rows, not {found}.", hint=f"Rows are {_FORMS}.")
+            hint = f"Rows are {_FORMS}."
+            if isinstance(given, Mapping):
+                hint += " For columns: map(pd.DataFrame(columns)); for one call: TOOL(**arguments)"
+            raise ToolError(f"map() takes rows, not {found}.", hint=hint)
         if isinstance(given, Sized):
             self.total = len(given)
         self.is_table = hasattr(given, "columns") or hasattr(given, "column_names")

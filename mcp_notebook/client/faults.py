@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from urllib.request import getproxies
 
 import httpx2
 
@@ -147,8 +148,11 @@ def _unreachable(error: Exception, name: str) -> ConnectionFailedError:
             f"{name} cannot be reached through the proxy.",
             hint="Look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
         )
+    proxied = {"http", "https", "all"} & getproxies().keys()
     return ConnectionFailedError(
-        f"{name} cannot be reached.", hint="Is it running, and the address right?"
+        f"{name} cannot be reached.",
+        hint="Is it running, and the address right?"
+        + (" Does the proxy let it through? Look at HTTPS_PROXY and NO_PROXY." if proxied else ""),
     )
 
 
@@ -174,6 +178,7 @@ def of_status(response: httpx2.Response, text: str, name: str) -> ConnectionFail
     what, hint = _STATUSES.get(status, ("", ""))
     if not what:
         what = "has a fault" if status >= 500 else "refuses the request"
+        hint = f"If it stays so, see where it is wrong with: %mcp doctor {name}"
     if wait is not None:
         hint = f"It asks to wait {wait:.0f} s."
     return ConnectionFailedError(
@@ -186,11 +191,15 @@ def of_status(response: httpx2.Response, text: str, name: str) -> ConnectionFail
     )
 
 
+_PATH = (
+    "Is the path of the address right? Most end in /mcp; those that end in /sse need "
+    "--transport sse."
+)
 _STATUSES = {
     401: ("does not accept the credentials", "Look at the headers it is sent, or sign in again."),
     403: ("does not allow this", "The account may lack the right; ask whoever runs the server."),
-    404: ("has nothing at this address", "Is the path of the address right?"),
-    405: ("has no MCP endpoint at this address", "Is the path of the address right?"),
+    404: ("has nothing at this address", _PATH),
+    405: ("has no MCP endpoint at this address", _PATH),
     413: ("finds the request too large", "Send less at a time."),
     429: ("asks to be called less often", "Wait a little."),
     502: ("is not reached by its gateway", "Try again in a moment."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_notebook.errors import AnswerUseError, UnknownNameError
 from mcp_notebook.redaction import printable
@@ -88,19 +88,23 @@ class ValueLike:
         """What it is as another tool's argument; None where it has no value."""
         return self.data
 
-    def __getattr__(self, name: str) -> Any:
-        # IPython, copy and pickle look for names with underscores on everything they see.
-        if name.startswith("_") or name == "data" or not vars(self):
-            raise AttributeError(name)
-        if name in _FRAMES:
-            hint = "A DataFrame is made by .to_frame()"
-        elif name in _TABULAR:
-            hint = f"A DataFrame has: .to_frame().{name}"
-        elif isinstance(self.data, dict) and name in self.data:
-            hint = f"A member of the value is an item: [{name!r}]"
-        else:
-            hint = "The value is .data, the text .text, a DataFrame .to_frame()"
-        raise UnknownNameError(f"A {type(self).__name__} has no {name!r}.", hint=hint)
+    if not TYPE_CHECKING:  # type checkers are to find what is mistyped
+
+        def __getattr__(self, name: str) -> Any:
+            # IPython, copy and pickle look for names with underscores on everything they see.
+            if name.startswith("_") or name == "data" or not vars(self):
+                raise AttributeError(name)
+            if name in _FRAMES:
+                hint = "A DataFrame is made by .to_frame()"
+            elif name in _TABULAR:
+                hint = f"A DataFrame has: .to_frame().{name}"
+            elif isinstance(self.data, dict) and name in self.data:
+                hint = f"A member of the value is an item: [{name!r}]"
+            else:
+                hint = (
+                    "The value is .data, the text .text, pictures .images, a DataFrame .to_frame()"
+                )
+            raise UnknownNameError(f"A {type(self).__name__} has no {name!r}.", hint=hint)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self.data) if isinstance(self.data, dict) else []

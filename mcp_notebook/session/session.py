@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -193,7 +193,7 @@ class Session:
             Wait(work, look=lambda: self._look_until(end, timeout), what=self.name).result()
         return self
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, Self]:
         yield from self.wait_for(self.connection.ready()).__await__()
         return self
 
@@ -304,18 +304,20 @@ class Session:
 
     # -- being shown --------------------------------------------------------------------------
 
-    def __getattr__(self, name: str) -> Any:
-        # Looked up on a half-made copy, or by IPython, copy and pickle on everything they see.
-        if name.startswith("_") or "tools" not in vars(self):
-            raise AttributeError(name)
-        guess = nearest(name, [*dir(self), "resources", "prompts"])
-        if name in dir(self.tools) or name in self.tools:
-            hint = f"It is one of its tools: .tools.{name}"
-        elif name in _OF_CLIENTS:
-            hint = f"Here: {_OF_CLIENTS[name]}"
-        else:
-            hint = f"Did you mean .{guess}?" if guess else "The server's tools are in .tools"
-        raise UnknownNameError(f"A session has no {printable(name, 60)!r}.", hint=hint)
+    if not TYPE_CHECKING:  # type checkers are to find what is mistyped
+
+        def __getattr__(self, name: str) -> Any:
+            # Looked up on a half-made copy, or by IPython, copy and pickle on everything they see.
+            if name.startswith("_") or "tools" not in vars(self):
+                raise AttributeError(name)
+            guess = nearest(name, [*dir(self), "resources", "prompts"])
+            if name in dir(self.tools) or name in self.tools:
+                hint = f"It is one of its tools: .tools.{name}"
+            elif name in _OF_CLIENTS:
+                hint = f"Here: {_OF_CLIENTS[name]}"
+            else:
+                hint = f"Did you mean .{guess}?" if guess else "The server's tools are in .tools"
+            raise UnknownNameError(f"A session has no {printable(name, 60)!r}.", hint=hint)
 
     def __dir__(self) -> list[str]:
         # What a person uses, for Tab; the rest is between the rooms of this package.

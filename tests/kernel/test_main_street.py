@@ -192,7 +192,9 @@ def test_an_account_of_its_own_is_remembered_and_removed_with_its_server(start, 
     assert nb.value("work.wait(30).tools.add(a=2, b=3).data") == 5
     assert len(nb.links) == 2
     authority.forget_seen()
-    assert nb.run("%mcp remove notes").text.count("revoked") == 4
+    removed = nb.run("%mcp remove notes").text
+    assert removed.count("revoked") == 4
+    assert "Its account work is forgotten too." in removed
     assert "ServerConfigError" in nb.run("%mcp connect work").error
 
 
