@@ -8,6 +8,7 @@ import contextlib
 import json
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -173,6 +174,15 @@ def test_answers_from_the_cache_are_recorded_as_well_and_a_replay_leaves_the_cac
     again = replay_alone(space, tools, file)
     assert [r.data for r in again.tools.echo.map(["a", "b"], cache=cache)] == ["a", "b"]
     assert not cache.exists()
+
+
+def test_answers_that_workers_bring_are_recorded_and_a_replay_needs_no_workers(space, tools, file):
+    space.record(file)
+    with ThreadPoolExecutor(2) as workers:
+        space.connect("peer").wait(5).tools.echo.map(["a", "b"], executor=workers)
+    again = replay_alone(space, tools, file)
+    batch = again.tools.echo.map(["a", "b"], executor=workers)
+    assert [result.data for result in batch] == ["a", "b"]
 
 
 def test_what_was_not_recorded_is_told_with_what_was_and_the_way_to_it(space, tools, file):

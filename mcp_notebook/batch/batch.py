@@ -81,7 +81,7 @@ class Batch:
             terms = replace(terms, cache=None, rate=None, confirm=False)
         self._terms = terms
         self._work = Work(Rows(rows), terms)
-        self._work.found = partial(session.was_known, tool.name)
+        self._work.found = partial(session.record_answer, tool.name)
         self._pool = pool_for(session, terms.executor)
         self._run: Run | None = None
         self._seconds = 0.0

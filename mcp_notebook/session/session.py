@@ -256,8 +256,14 @@ class Session:
         if type(self.front_end) is not FrontEnd:
             self.front_end.look(self)
 
-    def was_known(self, tool: str, arguments: dict[str, Any], answer: CallToolResult) -> None:
-        """Takes note of a tool's answer that was known already and not asked for."""
+    def record_answer(self, tool: str, arguments: dict[str, Any], answer: CallToolResult) -> None:
+        """Records an answer that came another way than over the connection, if any are recorded.
+
+        Args:
+            tool: The tool's name.
+            arguments: What it was called with.
+            answer: From a cache, or from a worker that has made the call.
+        """
         recorder = self.connection.recorder
         if recorder is not None:
             recorder.keep(self.name, "tools/call", {"name": tool, "arguments": arguments}, answer)
