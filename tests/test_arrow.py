@@ -304,6 +304,33 @@ def test_a_file_that_could_not_be_made_is_made_by_the_next_run(session, tools, t
     assert tools.calls("echo") == 1
 
 
+def test_a_clock_that_runs_differently_leaves_no_answer_out(session, tmp_path):
+    path = tmp_path / "answers.parquet"
+    session.tools.echo.map(["a"], sink=path)
+    os.utime(path, (2**33, 2**33))
+    session.tools.echo.map(["a", "b"], sink=path)
+    assert pl.read_parquet(path)["result"].to_list() == ["a", "b"]
+
+
+def test_a_kernel_that_died_before_the_file_was_made_has_it_made_by_the_next(
+    session, tools, tmp_path
+):
+    path = tmp_path / "answers.parquet"
+    session.tools.echo.map(["a"], sink=path.with_name("answers.parquet.jsonl"))
+    session.tools.echo.map(["a"], sink=path)
+    assert pl.read_parquet(path)["result"].to_list() == ["a"]
+    assert tools.calls("echo") == 1
+
+
+def test_when_only_the_parquet_file_is_left_it_says_how_to_read_it(session, tmp_path):
+    path = tmp_path / "answers.parquet"
+    batch = session.tools.echo.map(["a"], sink=path)
+    path.with_name("answers.parquet.jsonl").unlink()
+    with pytest.raises(ToolError) as caught:
+        batch.to_frame()
+    assert f"read_parquet({str(path)!r})" in caught.value.hint
+
+
 def test_no_more_than_a_part_is_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("mcp_notebook.batch.parquet.PART_ROWS", 10)
     sink = Parquet(tmp_path / "answers.parquet")

@@ -8,6 +8,8 @@ import contextlib
 import json
 import stat
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -54,6 +56,14 @@ def file(tmp_path):
 
 def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for what comes by the way."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def calls(path) -> list[tuple[str, dict]]:
@@ -483,3 +493,62 @@ def test_the_environment_can_say_so_for_a_notebook_as_it_is(space, tools, file, 
     monkeypatch.setenv("MCP_NOTEBOOK_REPLAY", str(file))
     assert workspace().connect("peer").tools.echo(text="a").data == "a"
     workspace().replay(None)
+
+
+def test_a_session_that_is_open_already_has_its_lists_in_the_recording(space, tools, file):
+    live = space.connect("peer").wait(5)
+    prompts = [prompt.name for prompt in live.prompts]
+    space.record(file)
+    wanted = {"tools/list", "prompts/list", "resources/list", "resources/templates/list"}
+    until(lambda: wanted <= {line.get("request") for line in lines(file)})
+    again = replay_alone(space, tools, file)
+    assert [prompt.name for prompt in again.prompts] == prompts
+
+
+def test_listings_are_as_they_were_in_the_end(space, tools, file):
+    space.record(file)
+    space.connect("peer").wait(5)
+    tools.add_tool("late")
+    space.disconnect("peer")
+    space.connect("peer").wait(5)
+    again = replay_alone(space, tools, file)
+    assert "late" in again.tools
+
+
+def test_what_a_recording_has_is_no_news_of_the_server(space, tools, file):
+    space.record(file)
+    live = space.connect("peer").wait(5)
+    assert live.drift == []
+    space.record(None)
+    replaced = file.read_text().replace("Says it back.", "Says something else.")
+    file.write_text(replaced)
+    again = replay_alone(space, tools, file)
+    assert "something else" in again.tools.echo.description
+    assert again.drift == []
+
+
+def test_a_second_account_is_replayed_by_its_own_name(space, tools, file):
+    space.record(file)
+    space.connect("peer", account="work").wait(5).tools.echo(text="a")
+    space.record(None)
+    tools.stop()
+    space.replay(file)
+    assert space.connect("peer", account="work").tools.echo(text="a").data == "a"
+
+
+def test_the_demo_is_not_started_in_a_replay(space, tools, file, monkeypatch):
+    monkeypatch.setattr("mcp_notebook.demo.launch.start", lambda: pytest.fail("it was started"))
+    space.book.add(Server(name="demo", url=tools.url))
+    space.record(file)
+    space.connect("demo").wait(5)
+    space.record(None)
+    space.replay(file)
+    assert space.demo().url == tools.url
+
+
+def test_a_file_that_is_deleted_meanwhile_breaks_nothing(space, file):
+    recorder = space.record(file)
+    file.unlink()
+    assert space.connect("peer").wait(5).tools.echo(text="a").data == "a"
+    assert "1 new answer" in recorder.summary
+    space.record(None)

@@ -76,7 +76,16 @@ class Parquet:
         return self.path.stat().st_mtime_ns < self.journal.path.stat().st_mtime_ns
 
     def places(self) -> Iterable[int]:
-        """Returns where the rows stand in the file beside."""
+        """Returns where the rows stand in the file beside.
+
+        Raises:
+            ToolError: It is not there any more.
+        """
+        if self.path.exists() and not self.journal.path.exists():
+            raise ToolError(
+                f"{self.journal.path.name} is not there any more.",
+                hint=f"Read {self.path.name} itself: pandas.read_parquet({str(self.path)!r})",
+            )
         return self.journal.places()
 
     def at(self, places: Iterable[int]) -> Iterator[Record]:

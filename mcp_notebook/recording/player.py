@@ -135,6 +135,8 @@ class Player:
 class _Call:
     """The answers of one call, as places in the file."""
 
+    __slots__ = ("_answered", "_run", "places")
+
     def __init__(self) -> None:
         self.places: list[int] = []
         self._run = 0

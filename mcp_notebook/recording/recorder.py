@@ -137,7 +137,7 @@ class Recorder:
         if self.problem is not None:
             return self.problem.message
         servers = ", ".join(sorted(self._met)) or "no server yet"
-        size = self.path.stat().st_size
+        size = self.path.stat().st_size if self.path.exists() else 0
         shown = f"{size / 1e6:,.1f} MB" if size > 1e6 else f"{size / 1e3:,.0f} kB"
         left_out = f" {self.left_out:,} are too deep to be written." if self.left_out else ""
         new = f"{self.answers:,} new answer{'s' * (self.answers != 1)}"

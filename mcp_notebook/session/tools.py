@@ -197,7 +197,8 @@ class Tool:
                 for the user's own file, a path, or an `AnswerCache`.
             sink: Writes answers as they come and keeps none in memory: a ``.jsonl`` or
                 ``.parquet`` file, which is gone on with if it is there, or a function that is
-                given each as a dict.
+                given each as a dict. Parquet is written at the end of a run, or at Stop, from
+                JSON lines beside it that lose nothing when the kernel dies.
             executor: Makes the calls in other processes or on other machines: a
                 `concurrent.futures.Executor`, or a `dask.distributed.Client` with mcp_notebook
                 installed where its workers are. Each worker process has a connection of its own;
