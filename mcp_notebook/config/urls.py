@@ -29,6 +29,7 @@ _NOT_IN_URLS = re.compile(r"[^\x21-\x7e]|[\\<>\"`{}|^]")  # RFC 3986 §2, and no
 _DOMAIN = re.compile(r"(?i)(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _NUMERIC = re.compile(r"(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out (RFC 4291 §2.4)
 
 
 def origin(url: str | httpx2.URL) -> str:
@@ -92,7 +93,9 @@ def reach(address: Address) -> Reach:
     this_network = isinstance(address, ipaddress.IPv4Address) and address.packed[0] == 0
     if address.is_link_local or address.is_unspecified or address.is_multicast or this_network:
         return "forbidden"
-    return "public" if address.is_global else "private"
+    # Site-local addresses, local translators to IPv4 and the like are global to some Pythons.
+    placed = isinstance(address, ipaddress.IPv4Address) or address in _GLOBAL_UNICAST
+    return "public" if address.is_global and placed else "private"
 
 
 def may_reach(target: Reach, *, server: Reach) -> bool:
