@@ -160,6 +160,14 @@ class TestFiles:
         files.forget(KEY)
         assert not directory.parent.exists()
 
+    @pytest.mark.skipif(os.name == "nt", reason="files have no owner's number there")
+    def test_a_file_of_another_user_is_refused(self, files, monkeypatch):
+        files.save(KEY, a_record())
+        us = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+        with pytest.raises(TokenStoreError, match="another user"):
+            files.load(KEY)
+
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
     def test_a_file_that_others_can_read_is_refused(self, files, directory, mode):
         files.save(KEY, a_record())
