@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import mcp_notebook
 from mcp_notebook.commands import command
 from mcp_notebook.commands.command import help_text, parse
+from mcp_notebook.commands.grammar import find_verb
 from mcp_notebook.commands.verbs import VERBS
 from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import CommandError, MCPNotebookError, ServerConfigError
+
+PACKAGE = Path(mcp_notebook.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -17,6 +24,7 @@ from mcp_notebook.errors import CommandError, MCPNotebookError, ServerConfigErro
         ("", command.List()),
         ("list", command.List()),
         ("tools a", command.Tools("a")),
+        ("tools a issue 'new one'", command.Tools("a", ("issue", "new one"))),
         ("disconnect a", command.Disconnect("a")),
         ("record", command.Record()),
         ("record off", command.Record(off=True)),
@@ -304,3 +312,22 @@ def test_an_address_without_its_scheme_is_completed_in_the_hint():
         with pytest.raises(ServerConfigError) as caught:
             parse(f'add figma "{odd}"')
         assert "Did you mean" not in caught.value.hint
+
+
+def test_every_command_that_is_written_in_a_message_is_one():
+    """What a hint says can be typed: its command exists, and so do its options."""
+    names = {verb.name for verb in VERBS}
+    written = [
+        (path.name, words)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for words in re.findall(r"%%?mcp ([a-z-]+[^.;,:()`\"\n]*)", path.read_text("utf-8"))
+    ]
+    assert len(written) > 100
+    for where, words in written:
+        name, *rest = words.split()
+        if name in {"lists", "line", "lines"}:  # `%mcp` alone, in a sentence
+            continue
+        assert name in names, (where, words)
+        known = {option.name for option in find_verb(name, VERBS).options} | {"--help"}
+        options = {word.strip("`'") for word in rest if re.match("--[a-z]", word)}
+        assert "or" in rest or options <= known, (where, words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mcp_types import Tool, ToolAnnotations
 
-from mcp_notebook.session.toolbox import effects, show_tool, show_tools
+from mcp_notebook.session.toolbox import effects, find_tools, show_tool, show_tools
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
 
@@ -52,3 +52,22 @@ def test_ten_thousand_tools_are_cut_and_folded():
     assert "… 9700 more" in shown.plain
     assert shown.markup.count("<tr>") <= 301
     assert shown.markup.startswith("<details>")
+
+
+def test_tools_are_found_by_all_words_of_name_and_description():
+    tools = [
+        tool("search_issues", "Finds open ISSUES."),
+        tool("open_page", "Opens it."),
+        tool("other", "Says nothing."),
+    ]
+    assert [found.name for found in find_tools(tools, ["open"])] == ["search_issues", "open_page"]
+    assert [found.name for found in find_tools(tools, ["Issue", "open"])] == ["search_issues"]
+    shown = show_tools(find_tools(tools, ["issue"]), source="notes", of=3)
+    assert shown.plain.startswith("notes: 1 of 3 tools\n")
+    assert show_tools([], source="notes", of=3).plain == "notes: 0 of 3 tools"
+
+
+def test_many_tools_say_how_to_find_some():
+    many = [tool(name=f"t{n}") for n in range(30)]
+    assert "%mcp tools notes WORD" in show_tools(many, source="notes").plain
+    assert "%mcp tools" not in show_tools(many, source="notes", of=90).plain

@@ -111,9 +111,10 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Show a server's tools."""
+    """Show a server's tools, or those of them that all `words` are about."""
 
     name: str
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,7 +397,7 @@ _MAKERS: dict[str, Callable[[Reading], Command]] = {
     "trust": lambda r: Trust(r.places[0]),
     "remove": lambda r: Remove(r.places[0]),
     "connect": _connect,
-    "tools": lambda r: Tools(r.places[0]),
+    "tools": lambda r: Tools(r.places[0], tuple(r.places[1:])),
     "call": _call,
     "record": lambda r: Record(*_file(r), replace=r.flag("--replace")),
     "replay": lambda r: Replay(*_file(r)),

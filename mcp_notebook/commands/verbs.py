@@ -142,8 +142,9 @@ VERBS: tuple[Verb, ...] = (
         name="tools",
         group="Work",
         summary="what a server can do",
-        places=(_NAME,),
-        examples=("tools figma",),
+        places=(_NAME, Place("WORD", needed=False, repeated=True)),
+        notes="With words only the tools whose name or description has all of them.",
+        examples=("tools figma", "tools github issue"),
     ),
     Verb(
         name="call",

@@ -24,6 +24,7 @@ from mcp_notebook.results import html
 from mcp_notebook.results.html import Html, join, tag
 from mcp_notebook.schema.signature import Parameters
 from mcp_notebook.session.session import Session
+from mcp_notebook.session.toolbox import find_tools, show_tools
 from mcp_notebook.waiting.wait import Wait
 from mcp_notebook.workspace import DEMO, Workspace
 
@@ -72,8 +73,8 @@ class Commands:
                 return sentences([f"{name} is forgotten.", *self.workspace.remove(name)])
             case command.Connect(name, variable, account):
                 return self._connect(name, variable, account)
-            case command.Tools(name):
-                return self._tools(name)
+            case command.Tools(name, words):
+                return self._tools(name, words)
             case command.Call():
                 return self._call(wanted)
             case command.Record():
@@ -274,10 +275,14 @@ class Commands:
                 name = known
         return self.workspace.connect(name)
 
-    def _tools(self, name: str) -> Tools:
+    def _tools(self, name: str, words: Sequence[str]) -> Tools | Page:
         session = self._session(name)
         session.wait()
-        return session.tools
+        if not words:
+            return session.tools
+        every = session.connection.tools
+        shown = show_tools(find_tools(every, words), source=session.name, of=len(every))
+        return Page(shown.plain, shown.markup)
 
     def _call(self, wanted: command.Call) -> ToolResult | None:
         session = self._session(wanted.name).wait()

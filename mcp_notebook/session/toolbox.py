@@ -25,20 +25,42 @@ _LINE = 90
 _NAMESAKES = 3
 
 
-def show_tools(tools: Sequence[mcp_types.Tool], *, source: str, notes: Sequence[str] = ()) -> Shown:
+def find_tools(tools: Sequence[mcp_types.Tool], words: Sequence[str]) -> list[mcp_types.Tool]:
+    """Returns the tools whose name, title or description has all the words, in any case."""
+
+    def text(tool: mcp_types.Tool) -> str:
+        return " ".join(filter(None, (tool.name, tool.title, tool.description))).casefold()
+
+    wanted = [word.casefold() for word in words]
+    return [tool for tool in tools if all(word in text(tool) for word in wanted)]
+
+
+def show_tools(
+    tools: Sequence[mcp_types.Tool],
+    *,
+    source: str,
+    notes: Sequence[str] = (),
+    of: int | None = None,
+) -> Shown:
     """Returns the tools as text and as HTML.
 
     Args:
         tools: What the last listing said.
         source: The server's name.
         notes: Sentences below the table.
+        of: How many there are in all, where these were searched for.
     """
     listed = tools[:_MAX_TOOLS]
     more = f"… {len(tools) - len(listed)} more" if len(tools) > len(listed) else ""
     headers = ["tool", "what the server says it does", "effects"]
     rows = [[call_of(tool), summary(tool), effects(tool)] for tool in listed]
-    title = f"{source}: {len(tools)} tool{'s' * (len(tools) != 1)}"
-    below = [line for line in (more, *notes) if line]
+    count = f"{len(tools)}" if of is None else f"{len(tools)} of {of}"
+    title = f"{source}: {count} tool{'s' * ((of or len(tools)) != 1)}"
+    if not tools:
+        return Shown(title, html.remark(title))
+    search = f"To find some: %mcp tools {source} WORD"
+    search = search if of is None and len(tools) > _OPEN else ""
+    below = [line for line in (more, search, *notes) if line]
     text = "\n".join([title, rendering.text_table(headers, rows), *below])
     markup = html.table(
         headers,

@@ -125,3 +125,10 @@ def test_a_session_takes_no_variable_of_the_persons(nb):
     nb.run("del time\n%mcp connect time")
     assert nb.value("time.tools.add(a=1, b=2).data") == 3
     nb.run("%mcp remove time")
+
+
+def test_tools_are_searched(nb):
+    shown = nb.run("%mcp tools notes back SAYS").text
+    assert shown.startswith("notes: 1 of ")
+    assert "echo(text: str)" in shown
+    assert "add(" not in shown
