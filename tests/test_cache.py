@@ -151,6 +151,16 @@ def test_the_cache_is_one_file_that_sqlite_reads(session):
     assert json.loads(answer)["content"][0]["text"] == "a"
 
 
+def test_the_file_is_closed_with_the_cache(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    assert len(cache) == 0
+    database = cache._opened
+    del cache
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("select 1")
+
+
 # -- the sink ---------------------------------------------------------------------------------
 
 

@@ -12,7 +12,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -53,6 +54,7 @@ class AnswerCache:
         self.path = Path(path) if path is not None else home() / "answers.sqlite"
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
+        self._close: Callable[[], object] = lambda: None
 
     @classmethod
     def of(cls, given: bool | str | Path | Self | None) -> Self | None:  # noqa: FBT001
@@ -67,19 +69,23 @@ class AnswerCache:
     def _database(self) -> sqlite3.Connection:
         if self._opened is None:
             try:
-                private_directory(self.path.parent)
-                # Private from the moment it exists, whatever the umask.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-                self._opened = sqlite3.connect(
-                    self.path, timeout=LOCK_SECONDS, check_same_thread=False
-                )
-                self._opened.executescript(_TABLES)
+                self._opened = self._open()
             except (OSError, sqlite3.Error) as error:
                 raise MCPNotebookError(
                     f"The answers in {self.path.name} cannot be read ({type(error).__name__}).",
                     hint="Give another file, cache='answers.sqlite', or go without.",
                 ) from None
         return self._opened
+
+    def _open(self) -> sqlite3.Connection:
+        private_directory(self.path.parent)
+        # Private from the moment it exists, whatever the umask.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        database = sqlite3.connect(self.path, timeout=LOCK_SECONDS, check_same_thread=False)
+        # Python 3.13 warns of one that is left to the garbage collector.
+        self._close = weakref.finalize(self, database.close)
+        database.executescript(_TABLES)
+        return database
 
     def remembered(self, server: str, url: str, tool: str) -> mcp_types.Tool | None:
         """Returns a tool as it was when its newest answers came, or None."""
@@ -182,9 +188,8 @@ class AnswerCache:
     def close(self) -> None:
         """Closes the file; the next use opens it again."""
         with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+            self._close()
+            self._opened = None
 
     def __repr__(self) -> str:
         return f"<AnswerCache {self.path}: {len(self):,} answers, {self.size / 1e6:.1f} MB>"
