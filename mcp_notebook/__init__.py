@@ -7,6 +7,7 @@ first use.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,11 @@ def connect(name: str, url: str | None = None, *, account: str | None = None) ->
     """
     from mcp_notebook.workspace import workspace
 
+    shell = _shell()
+    if shell is not None:
+        from mcp_notebook.ipython.magics import attend
+
+        attend(shell)
     if url is not None:
         workspace().know(name, url)
     return workspace().connect(name, account=account)
@@ -187,6 +193,12 @@ def replay(path: str | Path) -> AbstractContextManager[Player]:
     from mcp_notebook.workspace import replayed
 
     return replayed(path)
+
+
+def _shell() -> Any:
+    """Returns the running IPython, or None; a script is not made to import it."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -32,7 +32,7 @@ from mcp_notebook.recording.player import Player
 from mcp_notebook.recording.recorder import Recorder
 from mcp_notebook.session.drift import Drift
 from mcp_notebook.session.session import Session
-from mcp_notebook.waiting.frontend import FrontEnd
+from mcp_notebook.waiting.frontend import FrontEnd, script_front_end
 from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Workspace:
         trusted: TrustBook | None = None,
         keeper: TokenKeeper | None = None,
     ) -> None:
-        self.front_end = front_end or FrontEnd()
+        self.front_end = front_end or script_front_end()
         self.book = book or ServerBook()
         self.accounts = AccountBook()
         self.trusted = trusted or TrustBook()

@@ -1,44 +1,58 @@
-"""A plain script: nobody shows the link but the script itself, and it ends when it is done."""
+"""A plain script: with somebody at its terminal, and with nobody."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from urllib.parse import urljoin
 
-import httpx2
+import pexpect
 
-from mcp_notebook.config.servers import Server, ServerBook
-from tests.peers import callback_url, serve_authority, serve_tools
-from tests.peers.person import NAVIGATION
+from tests.peers import serve_authority, serve_tools, visit
 
 SCRIPT = """
-import time
-import mcp_notebook
-
-session = mcp_notebook.connect("notes")
-while session.sign_in is None or session.sign_in.url is None:
-    time.sleep(0.01)
-print(session.sign_in.url, flush=True)
-session.wait(60)
-print(session.tools.add(a=2, b=3).data, flush=True)
+import sys, mcp_notebook
+with mcp_notebook.connect("notes", sys.argv[1]) as notes:
+    print("the sum is", notes.tools.add(a=2, b=3))
 """
 
 
-def test_a_script_that_ends_right_after_its_sign_in_leaves_the_browser_its_last_page(tmp_path):
-    env = {**os.environ, "MCP_NOTEBOOK_HOME": str(tmp_path), "MCP_NOTEBOOK_TOKEN_STORE": "memory"}
+def environment(folder) -> dict[str, str]:
+    return {**os.environ, "MCP_NOTEBOOK_HOME": str(folder), "MCP_NOTEBOOK_TOKEN_STORE": "file"}
+
+
+def test_a_script_at_a_terminal_prints_the_link_and_waits(tmp_path):
     with serve_authority() as authority, serve_tools(authority) as tools:
-        ServerBook(tmp_path / "servers.json").add(Server(name="notes", url=tools.url))
-        with (
-            subprocess.Popen(
-                [sys.executable, "-c", SCRIPT], env=env, stdout=subprocess.PIPE, text=True
-            ) as script,
-            httpx2.Client(trust_env=False, headers=NAVIGATION, timeout=20) as browser,
-        ):
-            address = callback_url(script.stdout.readline().strip())
-            sent_on = browser.get(address)
-            assert script.stdout.readline().strip() == "5"  # the script has nothing more to do
-            page = browser.get(urljoin(address, sent_on.headers["location"]))
-            assert "Signed in to notes" in page.text
-            assert script.wait(20) == 0
+        command = ["-c", SCRIPT, tools.url]
+        env = environment(tmp_path)
+        child = pexpect.spawn(
+            sys.executable, command, env=env, encoding="utf-8", timeout=40, dimensions=(50, 1000)
+        )
+        child.expect("Waiting for the sign-in to notes")
+        child.expect(r"Open: (\S+)")
+        visit(child.match[1])
+        child.expect("the sum is 5")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+
+        # The sign-in is kept, so the next run needs nobody and prints nothing but its own.
+        again = subprocess.run(
+            [sys.executable, *command], env=env, capture_output=True, text=True, timeout=40
+        )
+        assert (again.stdout, again.stderr) == ("the sum is 5\n", "")
+
+
+def test_a_script_that_nobody_watches_fails_at_once_and_shows_no_link(tmp_path):
+    with serve_authority() as authority, serve_tools(authority) as tools:
+        ran = subprocess.run(
+            [sys.executable, "-c", SCRIPT, tools.url],
+            env=environment(tmp_path),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=40,
+        )
+    assert ran.returncode == 1
+    assert "SignInNeededError" in ran.stderr
+    assert "state=" not in ran.stdout + ran.stderr

@@ -120,6 +120,13 @@ def load(shell: Any) -> None:
     threading.Thread(target=_warm_up, name="mcp-notebook imports", daemon=True).start()
 
 
+def attend(shell: Any) -> None:
+    """Has sessions that Python code opens shown in this shell, as those of ``%mcp`` are."""
+    load(shell)
+    assert _loaded is not None
+    _loaded.commands  # noqa: B018 - made on first use, with the front end
+
+
 def unload(shell: Any) -> None:
     """Takes the magic and its completion away."""
     global _loaded

@@ -45,6 +45,13 @@ def test_the_link_is_an_attribute_of_the_sign_in_and_in_no_repr(start, notes):
     assert nb.value("notes.sign_in.url") == link
 
 
+def test_a_session_opened_in_python_has_its_card_too(start, notes):
+    nb = start(load=False)
+    nb.run(f"import mcp_notebook\nmine = mcp_notebook.connect('notes', {notes.url!r})")
+    assert nb.run("mine.tools.add(a=2, b=3).data", 30).text.splitlines()[-1] == "5"
+    assert len(nb.links) == 1
+
+
 def test_a_front_end_without_widgets_is_told_where_the_link_is(start, notes):
     nb = start(person=None)
     nb.run(f"%mcp add notes {notes.url}")
