@@ -7,7 +7,9 @@ A matcher of IPython's completer (API version 2); what could stand at the cursor
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mcp_notebook.ipython import values
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 IDENTIFIER = "mcp_notebook"
 _SESSION = ("mcp_notebook.session.session", "Session")
+_POLICIES = "IPython.core.guarded_eval"  # takes as long to import as all that is loaded with it
 
 _MAX_FILES = 200
 
@@ -82,6 +85,7 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
     def match(context: Any) -> dict[str, Any]:
         from mcp_notebook.commands import completing
 
+        _looked_into().add(_SESSION)  # ours are the first matchers that are asked
         before = context.line_with_cursor[: context.cursor_position]
         found = completing.complete(before, _Known(magics()))
         if found is None:
@@ -98,13 +102,13 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
         return {"completions": completions, "suppress": True}
 
     unregister(shell)
-    _looked_into().add(_SESSION)
     shell.Completer.custom_matchers += [match, values.matcher(shell)]
 
 
 def unregister(shell: Any) -> None:
     """Takes the matchers away."""
-    _looked_into().discard(_SESSION)
+    if _POLICIES in sys.modules:
+        _looked_into().discard(_SESSION)
     shell.Completer.custom_matchers[:] = [
         matcher
         for matcher in shell.Completer.custom_matchers
@@ -117,6 +121,5 @@ def _looked_into() -> set[tuple[str, ...]]:
 
     A session's only raises; without this, Tab in ``session.tools["…`` would offer nothing.
     """
-    from IPython.core.guarded_eval import EVALUATION_POLICIES
-
-    return getattr(EVALUATION_POLICIES["limited"], "allowed_getattr_external", set())
+    policies = import_module(_POLICIES).EVALUATION_POLICIES
+    return getattr(policies["limited"], "allowed_getattr_external", set())

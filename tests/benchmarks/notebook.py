@@ -88,7 +88,7 @@ def measure(env: dict[str, str], url: str, token: str, calls: int) -> dict[str, 
             if what == "at once":
                 continue
             run(kernel, OPEN_SDK.format(url=url, token=token))
-            for code in (OURS, THEIRS) * 2:
+            for code in (OURS, THEIRS) * 2:  # the first of each warms up
                 run(kernel, code.format(calls=calls))
             ours = statistics.median(kernel.value("ours"))
             theirs = statistics.median(kernel.value("theirs"))
