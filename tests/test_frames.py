@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -90,12 +91,10 @@ async def _sign_in(credentials):
 
 def test_the_file_of_another_client_is_in_no_frame(tmp_path):
     file = tmp_path / "servers.json"
-    file.write_text(
-        f'{{"mcpServers": {{"odd": {{"url": "https://a.example", "headers": '
-        f'{{"X-Api-Key": "{SECRET}"}}}}}}}}'
-    )
+    entry = {"url": "https://a.example", "oauth": {"clientSecret": SECRET}}
+    file.write_text(json.dumps({"mcpServers": {"odd": entry}}))
     (found,) = importing.find(str(file))
-    with pytest.raises(ServerConfigError, match="looks like a secret") as caught:
+    with pytest.raises(ServerConfigError, match="in plain text") as caught:
         found.use()
     assert SECRET not in told(caught.value)
 

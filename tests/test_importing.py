@@ -300,6 +300,46 @@ class TestEntries:
         assert "set the environment variable BRAVE_API_KEY" in found[0].notes[0]
         assert "planted" not in importing.preview(found) + repr(found)
 
+    @pytest.mark.parametrize(
+        ("url", "taken", "variables"),
+        [
+            (
+                "https://a.example/mcp?tavilyApiKey=planted",
+                "?tavilyApiKey=${KEYED_TAVILYAPIKEY}",
+                1,
+            ),
+            ("https://a.example/mcp?team=7&token=plan%2Fted", "?team=7&token=${KEYED_TOKEN}", 1),
+            (
+                "https://a.example/s/plantedNGI5YjY5ZTQ0YzQ4NS1hYzEwLTJk/mcp",
+                "/s/${KEYED_KEY}/mcp",
+                1,
+            ),
+            (
+                "https://a.example/plantedNGI5YjY5ZTQ0YzQ4NS1hYzEw1/plantedNGI5YjY5ZTQ0YzQ4NS1hYzEw12",
+                "/${KEYED_KEY}/${KEYED_KEY_2}",
+                2,
+            ),
+            ("https://a.example/mcp?project=planted", "?project=planted", 0),
+        ],
+    )
+    def test_a_key_in_an_address_stays_there_too(self, tmp_path, url, taken, variables):
+        path = tmp_path / "mcp.json"
+        bridged = {"command": "npx", "args": ["mcp-remote", url]}
+        entries = {"keyed": {"url": url}, "bridged": bridged}
+        path.write_text(json.dumps({"mcpServers": entries}))
+        found = importing.find(str(path))
+        server, through = (item.use() for item in found)
+        assert server.url.endswith(taken)
+        assert through.url == server.url.replace("KEYED_", "BRIDGED_")
+        assert len([note for note in found[0].notes if "stays there" in note]) == variables
+        assert ("planted" in importing.preview(found)) == (not variables)
+
+    def test_an_address_that_is_none_is_a_problem_also_where_keys_are_looked_for(self, tmp_path):
+        path = tmp_path / "mcp.json"
+        path.write_text('{"mcpServers": {"odd": {"url": "https://[::1/?token=planted"}}}')
+        (found,) = importing.find(str(path))
+        assert "planted" not in str(found.problem)
+
     def test_an_editors_folders_are_filled_in(self, tmp_path):
         entry = {
             "command": "npx",

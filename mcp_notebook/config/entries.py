@@ -119,6 +119,26 @@ class _Reading:
         scheme = _SCHEME.match(text)
         return f"{scheme[0] if scheme else ''}${{{variable}}}"
 
+    def address(self, url: str) -> str:
+        """Returns an address with references in the place of the keys that are in it."""
+        if not self.secrets_stay:
+            return url
+        named: dict[str, str] = {}
+        for key, written in rules.keys_in(url):
+            if written in named:
+                continue
+            variable = _variable_name(f"{self.name} {key or 'key'}")
+            if variable in named.values():
+                variable = f"{variable}_{len(named) + 1}"
+            named[written] = variable
+            self.notes.append(
+                "a part of its address looks like a secret and stays there: set the environment "
+                f"variable {variable}"
+            )
+        for written, variable in named.items():
+            url = re.sub(rf"(?<=[/=]){re.escape(written)}(?=[/&?]|$)", f"${{{variable}}}", url)
+        return url
+
 
 def read_entry(
     name: str,
@@ -175,7 +195,7 @@ def _server(name: str, reading: _Reading) -> Server:
         return _program(name, reading)
     # Gemini's `url` is legacy SSE, and its `httpUrl` the newer transport.
     transport = _TRANSPORTS.get(kind, "http")
-    url = reading.text(address) or ""
+    url = reading.address(reading.text(address) or "")
     if not kind and url.rstrip("/").endswith("/sse"):
         transport = "sse"
         reading.notes.append("is taken for the older SSE transport, by its address")
@@ -231,7 +251,7 @@ def _bridged(command: tuple[str, ...], env: dict[str, str], reading: _Reading) -
     reading.notes.append("is reached directly, without the bridge mcp-remote")
     return Server(
         name="bridged",
-        url=command[at + 1],
+        url=reading.address(command[at + 1]),
         transport="sse" if transport.startswith("sse") else "http",
         headers=headers,
         insecure="--allow-http" in flags,

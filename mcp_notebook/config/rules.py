@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from itertools import pairwise
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 
 from mcp_notebook.errors import ServerConfigError
 from mcp_notebook.redaction import printable
@@ -164,21 +164,35 @@ def check_server_url(url: str, *, insecure: bool = False) -> None:
         raise ServerConfigError(
             "The server's address has a fragment ('#…').", hint="Leave the fragment out."
         )
-    for key, value in _pieces(url):
-        telling = _TELLING_QUERY.search(key) and REFERENCE.sub("", value)
-        if (telling or looks_secret(key, value)) if key else _is_key(value):
-            where = f"{printable(key, 40)}=…" if key else "a part of its path"
-            raise ServerConfigError(
-                f"The server's address holds what looks like a secret ({where}).",
-                hint="Renew it where it was issued, put it into an environment variable, and write "
-                "${NAME} in its place; or send it as a header: --header X-Api-Key='${NAME}'.",
-            )
+    for key, _ in keys_in(url)[:1]:
+        where = f"{printable(key, 40)}=…" if key else "a part of its path"
+        raise ServerConfigError(
+            f"The server's address holds what looks like a secret ({where}).",
+            hint="Renew it where it was issued, put it into an environment variable, and write "
+            "${NAME} in its place; or send it as a header: --header X-Api-Key='${NAME}'.",
+        )
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname or ""):
         raise ServerConfigError(
             "The server's address is plain http to another machine: tokens and answers could be "
             "read on the way.",
             hint="Use https://, or add --insecure if you know the network.",
         )
+
+
+def keys_in(url: str) -> list[tuple[str, str]]:
+    """Returns the parts of an address that look like credentials.
+
+    Returns:
+        The name of each in the query, or ``""`` for a part of the path; and the part, as it is
+        written.
+    """
+    found = []
+    for key, written in _pieces(url):
+        value = unquote_plus(written) if key else unquote(written)
+        telling = _TELLING_QUERY.search(key) and REFERENCE.sub("", value)
+        if (telling or looks_secret(key, value)) if key else _is_key(value):
+            found.append((key, written))
+    return found
 
 
 def doubtful(url: str) -> str:
@@ -190,10 +204,14 @@ def doubtful(url: str) -> str:
 
 
 def _pieces(url: str) -> list[tuple[str, str]]:
-    """The parts of an address that may be a credential: of its path, and of its query by name."""
-    parts = urlsplit(url)
-    path = [("", unquote(piece)) for piece in parts.path.split("/") if piece]
-    return path + parse_qsl(parts.query, keep_blank_values=False)
+    """The parts of an address behind its host, as written: of its path, of its query by name."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # told by whoever checks the whole
+        return []
+    pairs = (piece.partition("=") for piece in parts.query.split("&"))
+    path = [("", piece) for piece in parts.path.split("/") if piece]
+    return path + [(unquote_plus(key), value) for key, _, value in pairs if key and value]
 
 
 def _is_key(piece: str) -> bool:
