@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
+from mcp_notebook.config.servers import Server
+from mcp_notebook.workspace import Workspace
 from tests.kernel.conftest import environment, kernels
 from tests.kernel.test_secrets import secrets_of
+from tests.peers import serve_tools
 
 STUDY = [
     "notes.tools.add(a=2, b=3)",
@@ -71,3 +76,26 @@ def test_a_recorded_notebook_runs_again_without_server_network_and_sign_in(
             assert "this is a replay" in again.run(f"%mcp {line}").text
         assert again.value("tried") == []
         assert "disconnected" in again.run("%mcp replay off\nnotes.tools.add(a=2, b=3)").error
+
+
+def test_an_unattended_run_replays_a_notebook_as_it_is(home, tmp_path, monkeypatch):
+    file = tmp_path / "study.jsonl"
+    with serve_tools(unguarded=True) as tools:
+        space = Workspace()
+        space.book.add(Server(name="notes", url=tools.url))
+        space.record(file)
+        space.connect("notes").wait(20).tools.add(a=2, b=3)
+        space.record(None)
+        space.disconnect("notes")
+    for name, value in {**home, "MCP_NOTEBOOK_REPLAY": str(file)}.items():
+        monkeypatch.setenv(name, value)
+    code = [
+        "%load_ext mcp_notebook",
+        f"%mcp add notes {tools.url}",
+        "%mcp record study.jsonl",
+        "%mcp connect notes",
+        "notes.tools.add(a=2, b=3).data",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(line) for line in code])
+    ran = NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    assert ran.cells[-1].outputs[0]["data"]["text/plain"] == "5"
