@@ -201,6 +201,17 @@ def test_a_file_of_other_rows_is_not_written_to(session, tools, tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", ['{"mine": 1}', '{"mine": 1}\n{"mine": 2}', "row,text"])
+def test_a_file_of_the_persons_own_is_left_as_it_is(session, tools, tmp_path, content):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(content)
+    for rows in (["a"], [{"text": 5}]):  # what does not fit the tool is written as well
+        with pytest.raises(ToolError, match="not a file of a batch"):
+            session.tools.echo.map(rows, sink=path)
+    assert path.read_text() == content
+    assert tools.calls("echo") == 0
+
+
 def test_a_failure_is_a_line_and_a_retry_is_another(session, tools, tmp_path):
     path = tmp_path / "answers.jsonl"
     batch = session.tools.fail.map(["x"], sink=path)

@@ -291,7 +291,7 @@ def test_the_file_is_private_and_says_where_answers_are_from(space, file):
 
 
 def test_a_file_that_is_no_recording_is_left_alone(space, file):
-    for text in ("precious\n", '{"row": 1}\n'):
+    for text in ("precious\n", '{"row": 1}\n', '{"one line": "without an end"}'):
         file.write_text(text)
         for use in (space.record, space.replay):
             with pytest.raises(MCPNotebookError, match="is no recording"):

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mcp_notebook.config.places import end_of_lines
 from mcp_notebook.errors import ToolError
 
 if TYPE_CHECKING:
     from mcp_notebook.results.tool_result import ToolResult
+
+_BEGINNING = b'{"row": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class JSONLines:
     def write(self, records: Iterable[Record]) -> None:
         """Appends records."""
         if self._file is None:
+            self._known = self._read_known() if self._known is None else self._known
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
         for record in records:
@@ -118,18 +122,17 @@ class JSONLines:
 
     def close(self) -> None:
         """Closes the file; the next run looks at it anew."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._known = None
+        # In any case: a disk that is full is told once, and the next run mends the file.
+        file, self._file, self._known = self._file, None, None
+        if file is not None:
+            file.close()
 
     def read(self) -> Iterator[Record]:
         """Reads the records, in the order in which they were written."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
-            for line in file:
-                yield _record(line)
+            yield from map(_record, _whole(file))
 
     def places(self) -> array[int]:
         """Returns where the line of each row stands that counts, in the order of the rows."""
@@ -137,7 +140,7 @@ class JSONLines:
         place = 0
         if self.path.exists():
             with self.path.open("rb") as file:
-                for line in file:
+                for line in _whole(file):
                     found[_record(line).row] = place
                     place += len(line)
         return array("q", (found[row] for row in sorted(found)))
@@ -152,34 +155,34 @@ class JSONLines:
                 yield _record(file.readline())
 
     def _read_known(self) -> dict[int, bytes]:
-        self._mend()
         known: dict[int, bytes] = {}
         try:
             for record in self.read():
                 if record.error is None and record.arguments is not None:
                     known[record.row] = _digest(record.arguments)
         except (ValueError, KeyError, TypeError):
-            raise ToolError(
-                f"{self.path.name} is not a file of a batch.", hint="Give another file."
-            ) from None
+            raise self._foreign() from None
+        self._mend()
         return known
 
     def _mend(self) -> None:
-        """Drops a last line that was not written to its end."""
+        """Drops a last line that was not written to its end, if it is one of a batch."""
         if not self.path.exists():
             return
         with self.path.open("rb+") as file:
-            size = file.seek(0, 2)
-            end = size
-            while end:
-                start = max(0, end - 65536)
-                file.seek(start)
-                found = file.read(end - start).rfind(b"\n")
-                end = start + found + 1 if found >= 0 else start
-                if found >= 0:
-                    break
-            if end < size:
-                file.truncate(end)
+            end = end_of_lines(file)
+            file.seek(end)
+            begun = file.read(len(_BEGINNING))
+            if begun != _BEGINNING[: len(begun)]:
+                raise self._foreign()
+            file.truncate(end)
+
+    def _foreign(self) -> ToolError:
+        return ToolError(f"{self.path.name} is not a file of a batch.", hint="Give another file.")
+
+
+def _whole(lines: Iterable[bytes]) -> Iterator[bytes]:
+    return (line for line in lines if line.endswith(b"\n"))
 
 
 def _line(record: Record) -> str:

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 HOME_VARIABLE = "MCP_NOTEBOOK_HOME"
 
@@ -72,6 +73,23 @@ def write_private(path: Path, content: bytes) -> None:
             draft.unlink()
         raise
     _sync_directory(path.parent)
+
+
+def end_of_lines(file: BinaryIO) -> int:
+    """Returns where the last whole line of a file ends: what is behind was not written to its end.
+
+    Args:
+        file: An open file; its position is not kept.
+    """
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65536)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def _replace(draft: Path, path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from mcp.shared.exceptions import MCPError
 
 from mcp_notebook._version import VERSION
+from mcp_notebook.config.places import end_of_lines
 from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import MCPNotebookError
 from mcp_notebook.recording import tape
@@ -67,7 +68,7 @@ class Recorder:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if replace else 0)
         file = os.fdopen(os.open(self.path, flags, 0o600), "rb+")
         self.path.chmod(0o600)  # it may have been there before
-        _drop_unfinished(file)
+        file.truncate(end_of_lines(file))
         return file
 
     def client(
@@ -255,17 +256,3 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(item) for item in value]
     return value
-
-
-def _drop_unfinished(file: Any) -> None:
-    """Drops a last line that was not written to its end."""
-    size = end = file.seek(0, 2)
-    while end:
-        start = max(0, end - 65536)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        end = start + found + 1 if found >= 0 else start
-        if found >= 0:
-            break
-    if end < size:
-        file.truncate(end)

@@ -50,10 +50,10 @@ def read(path: Path) -> Iterator[tuple[int, Line]]:
     try:
         with path.open("rb") as file:
             place = 0
-            for number, line in enumerate(file):
+            for line in file:
                 if line.endswith(b"\n"):
-                    yield place, _parsed(path, line, first=number == 0)
-                place += len(line)
+                    yield place, _parsed(path, line, first=place == 0)
+                    place += len(line)
             if not place:
                 raise _foreign(path)
     except OSError as error:
