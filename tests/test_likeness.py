@@ -112,6 +112,13 @@ def test_an_attribute_people_try_tells_the_way(name, told):
     assert told in caught.value.hint
 
 
+@pytest.mark.anyio
+async def test_awaiting_an_answer_tells_how_a_call_is_awaited():
+    with pytest.raises(AnswerUseError) as caught:
+        await answer(5)
+    assert ".aio(" in caught.value.hint
+
+
 def test_a_copy_and_a_pickle_are_equal():
     result = answer(ROWS)
     assert copy.deepcopy(result) == result == pickle.loads(pickle.dumps(result))

@@ -84,7 +84,7 @@ VERBS: tuple[Verb, ...] = (
         "Secrets are never on the line: name a variable, as ${NAME} in --header and --env,\n"
         "and in the address behind its host, where a service has its key there.",
         examples=(
-            "add figma https://mcp.figma.com/mcp",
+            "add linear https://mcp.linear.app/mcp",
             "add crm https://crm.example/mcp --client-id abc --client-secret",
             "add wiki https://wiki.example/mcp --header X-Api-Key=${WIKI_KEY}",
             "add files -- npx -y @modelcontextprotocol/server-filesystem .",
@@ -122,7 +122,7 @@ VERBS: tuple[Verb, ...] = (
         group="Servers",
         summary="forget a server, and sign out of it",
         places=(_NAME,),
-        examples=("remove figma",),
+        examples=("remove linear",),
     ),
     Verb(
         name="connect",
@@ -136,7 +136,7 @@ VERBS: tuple[Verb, ...] = (
         "  NAME.on_question = f         answers what the server asks in a call\n"
         "  NAME.drift                   how its tools differ from what they were\n"
         "An account has its own sign-in, and is a server by its name from then on.",
-        examples=("connect figma", "connect jira --as work"),
+        examples=("connect linear", "connect jira --as work"),
     ),
     Verb(
         name="tools",
@@ -144,7 +144,7 @@ VERBS: tuple[Verb, ...] = (
         summary="what a server can do",
         places=(_NAME, Place("WORD", needed=False, repeated=True)),
         notes="With words only the tools whose name or description has all of them.",
-        examples=("tools figma", "tools github issue"),
+        examples=("tools linear", "tools github issue"),
     ),
     Verb(
         name="call",
@@ -189,7 +189,7 @@ VERBS: tuple[Verb, ...] = (
         group="Work",
         summary="close the connection; the sign-in is kept",
         places=(_NAME,),
-        examples=("disconnect figma",),
+        examples=("disconnect linear",),
     ),
     Verb(
         name="sign-in",
@@ -201,14 +201,14 @@ VERBS: tuple[Verb, ...] = (
             Option("--paste", "ask for the address that a browser elsewhere ended on"),
         ),
         notes="--paste asks for the address with a masked prompt: it holds a one-time code.",
-        examples=("sign-in figma", "sign-in figma --register-again", "sign-in figma --paste"),
+        examples=("sign-in linear", "sign-in linear --register-again", "sign-in linear --paste"),
     ),
     Verb(
         name="sign-out",
         group="Signing in",
         summary="revoke the tokens and forget them",
         places=(_NAME,),
-        examples=("sign-out figma",),
+        examples=("sign-out linear",),
     ),
     Verb(
         name="store",
@@ -229,7 +229,7 @@ VERBS: tuple[Verb, ...] = (
         group="Help",
         summary="every step of discovery and sign-in, with known fixes",
         places=(_NAME,),
-        examples=("doctor figma",),
+        examples=("doctor linear",),
     ),
     Verb(
         name="demo",

@@ -161,7 +161,7 @@ def read_text(text: str, *, name: str | None = None) -> list[Found]:
     return _told_apart([read_entry(name, entry, "the cell") for name, entry in definitions])
 
 
-_SAMPLE = 'It looks like {"mcpServers": {"figma": {"url": "https://mcp.figma.com/mcp"}}}.'
+_SAMPLE = 'It looks like {"mcpServers": {"linear": {"url": "https://mcp.linear.app/mcp"}}}.'
 
 
 def preview(found: Sequence[Found]) -> str:

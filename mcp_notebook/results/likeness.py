@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mcp_notebook.errors import AnswerUseError, UnknownNameError
 from mcp_notebook.redaction import printable
@@ -82,6 +82,12 @@ class ValueLike:
             "Whether an answer is true could mean two things.",
             hint="Whether its value is: if answer.data: … Whether there is one: "
             "if answer is not None: …",
+        )
+
+    def __await__(self) -> NoReturn:
+        raise AnswerUseError(
+            "This is the answer already; there is nothing to await.",
+            hint="Leave out await. Other tasks go on meanwhile with: await TOOL.aio(…)",
         )
 
     def __json_value__(self) -> Any:

@@ -329,7 +329,7 @@ class Tool:
         ]
 
     def __reduce_ex__(self, protocol: object) -> Any:
-        raise TypeError("a Tool belongs to a live session and is not pickled")
+        raise TypeError("a Tool is live and is not pickled; in other processes: .map(executor=…)")
 
 
 class Tools:

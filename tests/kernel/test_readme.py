@@ -14,12 +14,17 @@ from tests.peers import serve_tools
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-ADDRESS = re.compile(r"https://(mcp\.figma\.com|notes\.example\.com)/mcp")
+ADDRESS = re.compile(r"https://(mcp\.linear\.app|notes\.example\.com)/mcp")
 
 
-def get_metadata(fileKey: str) -> dict[str, str]:  # noqa: N803 - as Figma has it
-    """Tells about a file."""
-    return {"file": fileKey}
+def get_issue(id: str) -> dict[str, str]:  # noqa: A002 - as Linear has it
+    """Tells about an issue."""
+    return {"issue": id}
+
+
+def list_issues(query: str) -> list[dict[str, Any]]:
+    """Finds issues."""
+    return [{"issue": "LIN-1", "title": query}]
 
 
 def search(query: str, limit: int = 10) -> list[dict[str, Any]]:
@@ -41,8 +46,9 @@ async def report(ctx: Context[Any, Any], year: int) -> str:
 def extend(server: MCPServer[Any]) -> None:
     """Gives a server what the examples call."""
     harmless = ToolAnnotations(read_only_hint=True)
-    for tool, name in ((get_metadata, None), (search, None), (odd, "odd-name"), (report, None)):
-        server.add_tool(tool, name=name, annotations=harmless)
+    for tool in (get_issue, list_issues, search, report):
+        server.add_tool(tool, annotations=harmless)
+    server.add_tool(odd, name="odd-name", annotations=harmless)
     server.resource("notes://today")(today)
     server.resource("notes://notes/{id}")(note)
     server.add_prompt(Prompt.from_function(summarize))
