@@ -8,7 +8,7 @@ import threading
 import pytest
 from mcp_types import GetPromptResult, PromptMessage, TextContent
 
-from mcp_notebook.errors import ToolArgumentError, UnknownNameError
+from mcp_notebook.errors import MCPNotebookError, ToolArgumentError, UnknownNameError
 from mcp_notebook.session.prompts import PromptResult
 from tests.mapping import session_with
 from tests.peers import serve_tools
@@ -73,6 +73,9 @@ def test_an_unknown_prompt_is_an_attribute_error_that_names_the_nearest(session)
     with pytest.raises(KeyError) as nothing_near:
         session.prompts["nothing"]
     assert nothing_near.value.hint == "It has: compare."
+    with pytest.raises(MCPNotebookError, match="looked up by its name") as no_name:
+        session.prompts[3]
+    assert no_name.value.hint == "It has: compare."
 
 
 def test_an_unknown_prompt_is_found_out_when_it_is_called_too_early(tools):

@@ -74,6 +74,14 @@ def test_an_unknown_resource_is_the_servers_error(session):
     assert "resources.list()" in caught.value.hint
 
 
+def test_a_mistyped_attribute_names_the_nearest_or_the_way(session):
+    for typed, meant in (("reed", "Did you mean .read?"), ("planets", ".read(address)")):
+        with pytest.raises(AttributeError) as caught:
+            getattr(session.resources, typed)
+        assert meant in caught.value.hint
+    assert not hasattr(session.resources, "_repr_html_")
+
+
 def test_an_address_is_never_opened_here(session, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("planted")

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mcp_notebook.schema.signature import Parameters
 
 IDENTIFIER = "mcp_notebook"
-_SESSION = ("mcp_notebook.session.session", "Session")
+_ONLY_RAISING = {
+    ("mcp_notebook.session.session", "Session"),
+    ("mcp_notebook.session.resources", "Resources"),
+}
 _POLICIES = "IPython.core.guarded_eval"  # takes as long to import as all that is loaded with it
 
 _MAX_FILES = 200
@@ -85,7 +88,7 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
     def match(context: Any) -> dict[str, Any]:
         from mcp_notebook.commands import completing
 
-        _looked_into().add(_SESSION)  # ours are the first matchers that are asked
+        _looked_into().update(_ONLY_RAISING)  # ours are the first matchers that are asked
         before = context.line_with_cursor[: context.cursor_position]
         found = completing.complete(before, _Known(magics()))
         if found is None:
@@ -108,7 +111,7 @@ def register(shell: Any, magics: Callable[[], MCPMagics | None]) -> None:
 def unregister(shell: Any) -> None:
     """Takes the matchers away."""
     if _POLICIES in sys.modules:
-        _looked_into().discard(_SESSION)
+        _looked_into().difference_update(_ONLY_RAISING)
     shell.Completer.custom_matchers[:] = [
         matcher
         for matcher in shell.Completer.custom_matchers
@@ -119,7 +122,7 @@ def unregister(shell: Any) -> None:
 def _looked_into() -> set[tuple[str, ...]]:
     """Returns the classes IPython looks into for Tab although they have a `__getattr__`.
 
-    A session's only raises; without this, Tab in ``session.tools["…`` would offer nothing.
+    Theirs only raises; without this, Tab in ``session.tools["…`` would offer nothing.
     """
     policies = import_module(_POLICIES).EVALUATION_POLICIES
     return getattr(policies["limited"], "allowed_getattr_external", set())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from mcp_notebook.errors import UnknownNameError
+from mcp_notebook.errors import MCPNotebookError, UnknownNameError
 from mcp_notebook.redaction import printable
 from mcp_notebook.results import html
 from mcp_notebook.results.blocks import Shown
@@ -95,6 +95,11 @@ class Named(Generic[D, I]):
         return self._make(name)
 
     def __getitem__(self, name: str) -> I:
+        if not isinstance(name, str):
+            raise MCPNotebookError(
+                f"A {self.noun} is looked up by its name.",
+                hint=self._overview([known.name for known in self._listing.items]),
+            )
         if self._listing.known and self._find(name) is None:
             raise self._unknown(name)
         return self._make(name)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
-from mcp_notebook.errors import MCPNotebookError, ServerError
+from mcp_notebook.errors import MCPNotebookError, ServerError, UnknownNameError
 from mcp_notebook.redaction import printable
 from mcp_notebook.results import html, rendering
 from mcp_notebook.results.blocks import Shown
 from mcp_notebook.results.contents import ResourceResult
 from mcp_notebook.results.html import tag
 from mcp_notebook.results.pictures import binary_size
+from mcp_notebook.schema.names import nearest
 from mcp_notebook.schema.signature import Parameters
 from mcp_notebook.session.callables import NamedCallable, first_line, show_callables, text_schema
 from mcp_notebook.session.listing import Listing
@@ -148,6 +149,15 @@ class Resources:
 
     def __getitem__(self, uri: str) -> Resource:
         return Resource(self, _address(uri))
+
+    def __getattr__(self, name: str) -> Any:
+        # Looked up on a half-made copy, or by IPython, copy and pickle on everything they see.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        guess = nearest(name, dir(self))
+        meant = f"Did you mean .{guess}? " if guess else ""
+        hint = f"{meant}A resource is read by its address: .read(address)"
+        raise UnknownNameError(f"Resources have no {printable(name, 60)!r}.", hint=hint)
 
     def __iter__(self) -> Iterator[Resource]:
         listed = self._session.wait_for(self._listing.needed()).result()

@@ -68,10 +68,10 @@ class Session:
     a context manager it disconnects on leaving.
 
     Attributes:
-        connection: The live connection; its coroutines run on the background loop only.
         tools: The server's tools, by attribute, by item, in a loop.
         resources: What the server has to be read, by address.
         prompts: The server's prompts, by attribute, by item, in a loop.
+        connection: The live connection; its coroutines run on the background loop only.
         front_end: Whoever shows things to the person.
         calls: The calls under way.
         batches: The last batch of each tool, by the tool's name.
