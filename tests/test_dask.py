@@ -53,13 +53,21 @@ def rows(number: int) -> list[dict[str, float]]:
     return [{"seconds": 0.05 + n / 1e6} for n in range(number)]
 
 
-def killing(client: Client, tools, tool: str, calls: int) -> threading.Thread:
-    """Kills a worker once so many calls were begun."""
+IN_FLIGHT = 6
+
+
+def killing(client: Client, tools, calls: int) -> threading.Thread:
+    """Kills a worker in the middle of its calls, once so many were begun."""
     victim = next(iter(client.run(os.getpid).values()))
 
+    def under_way() -> int:
+        return sum(bool(seen.tool) and not seen.status for seen in list(tools.seen))
+
     def kill() -> None:
-        tools.wait_for_tool(tool, calls, PATIENCE)
-        os.kill(victim, signal.SIGKILL)
+        tools.wait_for_tool("slow", calls, PATIENCE)
+        with tools.hold(tools.knobs.path):
+            tools.wait_until(lambda: under_way() == IN_FLIGHT, PATIENCE)
+            os.kill(victim, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -76,11 +84,13 @@ def test_the_workers_of_a_cluster_make_every_call_once(session, tools, client):
 
 def test_a_killed_worker_loses_nothing(session, tools, client):
     session.tools.slow.map(rows(6), executor=client)
-    thread = killing(client, tools, "slow", 6 + 20)
-    batch = session.tools.slow.map(rows(100), executor=client, concurrency=6)
+    thread = killing(client, tools, 6 + 20)
+    batch = session.tools.slow.map(rows(100), executor=client, concurrency=IN_FLIGHT)
     thread.join()
     assert (batch.done, batch.failed) == (100, 0)
     assert [result.data for result in batch] == ["done"] * 100
+    again = sum(Counter(arguments["seconds"] for _, arguments in tools.ran[6:]).values()) - 100
+    assert 1 <= again <= 34  # a third of them is the most that a chunk has
 
 
 def test_what_a_killed_worker_may_have_called_is_not_called_again_where_that_may_do_harm(
@@ -90,12 +100,12 @@ def test_what_a_killed_worker_may_have_called_is_not_called_again_where_that_may
     tool.needed().annotations = None  # now it says nothing
     tool.map(rows(6), executor=client, confirm=False)
     tools.ran.clear()
-    thread = killing(client, tools, "slow", 20)
-    batch = tool.map(rows(60), executor=client, concurrency=6, confirm=False)
+    thread = killing(client, tools, 20)
+    batch = tool.map(rows(60), executor=client, concurrency=IN_FLIGHT, confirm=False)
     thread.join()
     ran = Counter(arguments["seconds"] for _, arguments in tools.ran)
     assert batch.done + batch.failed == 60
-    assert 1 <= batch.failed <= 2  # one chunk: two calls at a time, one round
+    assert batch.failed == IN_FLIGHT / WORKERS  # what was under way there
     assert all(error.may_have_run for error in batch.errors.values())
     assert set(ran.values()) == {1}
     assert batch.retry_failed().done == 60
@@ -106,7 +116,7 @@ def test_stop_keeps_what_is_done_and_the_cluster_goes_on(session, tools, client)
     before = tools.calls("slow")
     pressing = press_stop_when(lambda: tools.calls("slow") >= before + 30)
     with pytest.raises(BatchStopped):
-        session.tools.slow.map(rows(200), executor=client, concurrency=6)
+        session.tools.slow.map(rows(200), executor=client, concurrency=IN_FLIGHT)
     pressing.join()
     batch = session.tools.slow.last_batch
     assert 24 <= batch.done < 150

@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from mcp_types import URL_ELICITATION_REQUIRED
 
 import mcp_notebook
 from mcp_notebook import ExecutorError, MCPNotebookError
@@ -26,7 +27,13 @@ from mcp_notebook.batch.chunks import Chunk, Reply
 from mcp_notebook.batch.spreading import pool_for
 from mcp_notebook.client.faults import TooLargeError
 from mcp_notebook.config.servers import Server
-from mcp_notebook.errors import ConnectionFailedError, SignInNeededError, ToolError, ToolFailedError
+from mcp_notebook.errors import (
+    ConnectionFailedError,
+    ServerError,
+    SignInNeededError,
+    ToolError,
+    ToolFailedError,
+)
 from mcp_notebook.waiting.frontend import FrontEnd
 from tests.mapping import Answering, Clicking, session_with
 from tests.peers import Seen, serve_authority, serve_tools
@@ -382,11 +389,68 @@ def test_the_rows_of_a_lost_chunk_have_failed_if_it_may_do_harm(session, tools):
         assert (batch.done, tools.calls("write")) == (48, 50)
 
 
+def test_no_row_of_a_lost_chunk_is_called_again_after_a_batch_that_stops_at_a_failure(
+    session, tools
+):
+    with Losing(1, losses=1) as pool:
+        with pytest.raises(ConnectionFailedError, match="worker was lost"):
+            session.tools.write.map(
+                ["a", "b", "c"], concurrency=2, on_error="stop", executor=pool, confirm=False
+            )
+        batch = session.tools.write.last_batch
+        assert list(batch.errors) == [0, 1]
+        batch.resume()
+        assert (batch.done, tools.calls("write")) == (1, 3)
+
+
 def test_a_row_whose_workers_die_again_and_again_fails(session):
     with Losing(1, losses=spreading.LOSSES) as pool:
         batch = session.tools.echo.map(["a", "b"], concurrency=1, executor=pool)
         assert list(batch.errors) == [0]
         assert batch.done == 1
+
+
+class Saying(Executor):
+    """Every chunk ends in the same way, and nothing is called."""
+
+    _max_workers = 2
+
+    def __init__(self, end) -> None:
+        self.end = end
+
+    def submit(self, job, chunk):
+        future: Future = Future()
+        outcome = self.end(chunk)
+        ended = future.set_exception if isinstance(outcome, Exception) else future.set_result
+        ended(outcome)
+        return future
+
+
+def test_workers_that_cannot_import_the_package_are_told_and_no_row_has_failed(session, tools):
+    missing = ModuleNotFoundError("No module named 'mcp'", name="mcp")
+    with pytest.raises(ExecutorError, match=r"cannot import .*\(mcp\)") as caught:
+        session.tools.write.map(["a", "b"], executor=Saying(lambda _: missing), confirm=False)
+    assert "where the workers are" in caught.value.hint
+    assert session.tools.write.last_batch.failed == 0
+
+
+def test_what_an_executor_raises_is_not_shown_and_its_rows_may_have_run(session):
+    fault = RuntimeError("could not do Chunk(token='s3cret')")
+    with pytest.raises(ExecutorError, match=r"\(RuntimeError\)") as caught:
+        session.tools.write.map(["a", "b"], executor=Saying(lambda _: fault), confirm=False)
+    assert "s3cret" not in str(caught.value)
+    errors = session.tools.write.last_batch.errors
+    assert errors
+    assert all(error.may_have_run for error in errors.values())
+
+
+def test_a_call_for_which_a_page_has_to_be_opened_is_made_here(session, tools):
+    def wants_a_page(chunk: Chunk) -> Reply:
+        error = ServerError("Open a page.", code=URL_ELICITATION_REQUIRED)
+        return Reply(outcomes=dict.fromkeys(range(len(chunk.calls)), error))
+
+    batch = session.tools.echo.map(["a"] * 6, executor=Saying(wants_a_page))
+    assert (batch.done, tools.calls("echo")) == (6, 6)
 
 
 def test_an_executor_that_is_shut_down_or_works_in_the_callers_thread_is_told(session, tools):

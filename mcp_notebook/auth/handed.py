@@ -7,6 +7,7 @@ goes back to where there is another.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from mcp_notebook.auth.record import TokenRecord
@@ -18,7 +19,7 @@ class Handed:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._at = 0.0
+        self._at = -math.inf
         self._record = TokenRecord(
             server=server.name, resource=server.url, issuer="", token_endpoint="", client_id=""
         )
@@ -28,7 +29,7 @@ class Handed:
 
         Args:
             token: The token; None where the server wants none.
-            at: When it was handed out (seconds since the epoch, by the clock that hands out).
+            at: When it was handed out, by the clock of whoever does.
         """
         if at > self._at:
             self._at, self._record = at, replace(self._record, access_token=token)

@@ -21,7 +21,6 @@ class Chunk:
     """Calls of one tool.
 
     Attributes:
-        key: The session it is of; its chunks share a connection in each worker process.
         access: To its server.
         tool: The tool's name.
         as_task: Whether it runs as a task only.
@@ -34,7 +33,6 @@ class Chunk:
         version: Of the package it was made by.
     """
 
-    key: str
     access: Access
     tool: str
     as_task: bool

@@ -53,8 +53,8 @@ class DaskPool:
         self._client = client
 
     async def size(self) -> int:
-        """Returns how many workers there are now."""
-        return len(await asyncio.to_thread(self._client.nthreads))
+        """Returns how many threads the workers have now, each of which takes a chunk."""
+        return sum((await asyncio.to_thread(self._client.nthreads)).values())
 
     def send(self, chunk: Chunk) -> DaskFlight:
         """Submits a chunk as a task of its own."""
@@ -85,13 +85,14 @@ class DaskFlight:
 
     async def reply(self) -> Reply:
         """Fetches the reply from the worker."""
-        from distributed import KilledWorker
+        return await asyncio.to_thread(self._fetched)
 
-        if self._future.cancelled():
-            return Reply(lost=True)
+    def _fetched(self) -> Reply:
+        from distributed import CancelledError, KilledWorker
+
         try:
-            reply: Reply = await asyncio.to_thread(self._future.result)
-        except KilledWorker:
+            reply: Reply = self._future.result()
+        except (CancelledError, KilledWorker):
             return Reply(lost=True)
         return reply
 

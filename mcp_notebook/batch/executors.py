@@ -40,7 +40,7 @@ class Pool(Protocol):
     """Workers."""
 
     async def size(self) -> int:
-        """Returns how many processes there are."""
+        """Returns how many chunks are worked off at once."""
 
     def send(self, chunk: Chunk) -> Flight:
         """Has a worker begin a chunk as soon as one is free; on the loop, returns at once.

@@ -16,7 +16,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcp_notebook.batch.chunks import Chunk, Reply
 from mcp_notebook.batch.executors import Flight, Pool, pool_of, trouble
@@ -56,7 +56,7 @@ _STOPPED = "The call was stopped while it may have been under way."
 _LOST = "The worker was lost while the call may have been under way."
 
 SIZE_SECONDS = 2.0
-"""How long the number of workers is taken to be the same."""
+"""How long the size of the pool is taken to be the same."""
 
 ROWS_SECONDS = 0.05
 """How long a chunk that is not full waits for the rows that are just being read."""
@@ -66,7 +66,8 @@ def pool_for(session: Session, executor: Any) -> Pool | None:
     """Returns the workers that are to call a session's server, or None for this process.
 
     Raises:
-        ToolError: They are none, or it is no server that others can reach.
+        ExecutorError: The server is a program on this machine.
+        ToolError: These are no workers.
     """
     if executor is None or session.replayed is not None:  # a recording answers here
         return None
@@ -83,6 +84,14 @@ def run_of(session: Session, tool: Tool, work: Work, terms: Terms, pool: Pool | 
     if pool is None:
         return Run(session, tool, work, terms)
     return Spread(session, tool, work, terms, pool)
+
+
+class _Here(NamedTuple):
+    """A row that is to be called here: how it failed in a worker, and with which token."""
+
+    row: Row
+    error: MCPNotebookError
+    token: str | None = None
 
 
 class Spread(Run):
@@ -105,11 +114,20 @@ class Spread(Run):
             return "waiting for the first worker"
         return super().note()
 
+    async def _lend(self) -> Access:
+        return await lend(self._connection, self._session.key)
+
     async def _guard(self) -> None:
-        await lend(self._connection)  # what cannot be lent is told before anybody is asked
+        await lend(
+            self._connection, self._session.key
+        )  # what cannot be lent is told before anybody is asked
         await super()._guard()
 
     # -- what goes out ------------------------------------------------------------------------
+
+    async def _work_off(self) -> None:
+        await self._slots()
+        await super()._work_off()
 
     @property
     def _full(self) -> int:
@@ -124,13 +142,14 @@ class Spread(Run):
         while not self._ending and await self._more():
             lanes, began = await self._turn()
             try:
-                here = await self._send_some(lanes, began)
+                rows = await self._rows(lanes)
+                here = await self._send(rows, lanes, began) if rows else None
             finally:
                 for _ in range(lanes):
                     self._throttle.leave()
                     self._places.leave()
             if here is not None:
-                await self._see_to_here(*here)
+                await self._see_to_here(here)
 
     async def _turn(self) -> tuple[int, float]:
         """Waits until calls may be made; returns how many at a time, and since when."""
@@ -155,31 +174,23 @@ class Spread(Run):
                 raise trouble(error) from None
         return self._size
 
-    async def _send_some(self, lanes: int, began: float) -> tuple[Row, str | None] | None:
-        """Sends a chunk and sees to what comes back.
-
-        Returns:
-            A row that is to be called here, and the token it was refused with; usually None.
-        """
-        rows = await self._rows(lanes)
-        task = asyncio.current_task()
-        here: Row | None = None
+    async def _send(self, rows: list[Row], lanes: int, began: float) -> _Here | None:
+        """Sends a chunk and sees to what comes back."""
+        task, here = asyncio.current_task(), None
         try:
-            if not rows:
-                return None
             if self._rate is not None:
                 await self._rate.turn(len(rows))
             if self._ending:
                 return None
-            access = await lend(self._connection)
+            access = await self._lend()
             self._calling.add(task)
             chunk = self._chunk(access, rows, min(lanes, len(rows)))
-            here = self._take_in(rows, await self._sent(chunk, rows, began), began)
-            return None if here is None else (here, access.token)
+            here = await self._taken(rows, await self._sent(chunk, rows, began), began)
+            return here and here._replace(token=access.token)
         finally:
             self._calling.discard(task)
-            open_ = (row for row in rows if row.result is None and row.error is None)
-            back = [row for row in open_ if row is not here]
+            mine = here.row if here is not None else None
+            back = [r for r in rows if r.result is None and r.error is None and r is not mine]
             self._work.todo.extendleft(reversed(back))
 
     async def _rows(self, lanes: int) -> list[Row]:
@@ -194,7 +205,6 @@ class Spread(Run):
 
     def _chunk(self, access: Access, rows: list[Row], lanes: int) -> Chunk:
         return Chunk(
-            key=self._session.key,
             access=access,
             tool=self._definition.name,
             as_task=runs_as_task(self._definition),
@@ -214,18 +224,16 @@ class Spread(Run):
         self._waiting = True
         try:
             await flight.landed()
+            self._heard = True
+            return await flight.reply()
         except asyncio.CancelledError:
             if not flight.withdraw():
                 await self._last_words(flight, rows, began)
             raise
-        self._heard = True
-        try:
-            reply = await flight.reply()
         except Exception as error:
-            self._doubt(rows, _LOST)
+            if not isinstance(error, ImportError):  # else nothing ran
+                self._doubt(rows, _LOST)
             raise trouble(error) from None
-        await self._record(rows, reply)
-        return reply
 
     async def _record(self, rows: list[Row], reply: Reply) -> None:
         """Records answers, as the connection does with those that come over it."""
@@ -249,9 +257,8 @@ class Spread(Run):
         except Exception:
             self._doubt(rows, _STOPPED)
         else:
-            await self._record(rows, reply)
             with contextlib.suppress(MCPNotebookError):
-                self._take_in(rows, reply, began)
+                await self._taken(rows, reply, began)
 
     def _doubt(self, rows: list[Row], what: str) -> None:
         """Notes rows that may have been called as failed, where calling again may do harm."""
@@ -261,32 +268,36 @@ class Spread(Run):
 
     # -- what comes back ----------------------------------------------------------------------
 
-    def _take_in(self, rows: list[Row], reply: Reply, began: float) -> Row | None:
-        """Notes what became of a chunk; returns a row that is to be called here.
+    async def _taken(self, rows: list[Row], reply: Reply, began: float) -> _Here | None:
+        """Notes what became of a chunk, and records it.
 
         Raises:
             MCPNotebookError: It ends the run.
         """
-        if reply.lost:
-            self._take_loss(rows)
-            return None
-        if reply.trouble is not None:
-            return self._take_trouble(rows[0], reply.trouble, began)
-        self._learn(rows, reply)
+        try:
+            if reply.lost:
+                self._take_loss(rows)
+                return None
+            if reply.trouble is not None:
+                return self._take_trouble(rows[0], reply.trouble, began)
+            self._learn(rows, reply)
+            return self._take_in(rows, reply, began)
+        finally:
+            await self._record(rows, reply)
+
+    def _take_in(self, rows: list[Row], reply: Reply, began: float) -> _Here | None:
         ending: MCPNotebookError | None = None
-        here: Row | None = None
+        here: _Here | None = None
         for number, outcome in sorted(reply.outcomes.items()):
             row = rows[number]
             error = self._outcome(row, outcome, began)
-            if error is None:
-                continue
-            if self._needs_a_person(error):
-                here = here or row
-                continue
-            try:
-                self._fault(row, error, began)
-            except MCPNotebookError as end:
-                ending = ending or end
+            if error is not None and self._needs_a_person(error):
+                here = _Here(row, error)
+            elif error is not None:
+                try:
+                    self._fault(row, error, began)
+                except MCPNotebookError as end:
+                    ending = ending or end
         if ending is not None:
             raise ending
         return here
@@ -315,18 +326,17 @@ class Spread(Run):
         self._goes_on(row, error, began, self._attempts[row.number])
 
     def _take_loss(self, rows: list[Row]) -> None:
-        for row in rows:
-            self._lost[row.number] += 1
-            if not self._repeatable or self._lost[row.number] == LOSSES:
-                error = self._cut_off(_LOST)
-                self._work.fail(row, error)
-                if self._terms.on_error == "stop":
-                    raise error
+        self._lost.update(row.number for row in rows)
+        failed = [row for row in rows if not self._repeatable or self._lost[row.number] == LOSSES]
+        for row in failed:
+            self._work.fail(row, self._cut_off(_LOST))
+        if failed and self._terms.on_error == "stop":
+            raise self._cut_off(_LOST)
 
-    def _take_trouble(self, row: Row, error: MCPNotebookError, began: float) -> Row | None:
+    def _take_trouble(self, row: Row, error: MCPNotebookError, began: float) -> _Here | None:
         """Sees to a worker that could not reach the server."""
-        if isinstance(error, SignInNeededError):
-            return row
+        if self._needs_a_person(error):
+            return _Here(row, error)
         if not faults.passes(error):
             raise error
         self._fault(row, error, began)
@@ -342,22 +352,21 @@ class Spread(Run):
 
     # -- what is called here ------------------------------------------------------------------
 
-    async def _see_to_here(self, row: Row, token: str | None) -> None:
+    async def _see_to_here(self, here: _Here) -> None:
         """Calls the tool from this process.
-
-        Args:
-            row: The arguments.
-            token: With what a worker was refused.
 
         Raises:
             ExecutorError: The same token is good here: workers are refused for another reason.
         """
+        row, error, token = here
         try:
             await self._see_to(row)
         finally:
             if row.result is None and row.error is None:
                 self._work.todo.appendleft(row)
-        if row.result is None or token is None or (await lend(self._connection)).token != token:
+        if row.result is None or not isinstance(error, SignInNeededError):
+            return
+        if token is None or (await self._lend()).token != token:
             return
         self._refused += 1
         if self._refused == REFUSALS:

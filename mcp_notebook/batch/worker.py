@@ -80,7 +80,7 @@ class _Shift:
         self._reply = Reply()
 
     async def run(self) -> Reply:
-        async with _links().in_use(self._chunk.key, self._chunk.access) as connection:
+        async with _links().in_use(self._chunk.access) as connection:
             try:
                 await connection.ready()
             except MCPNotebookError as error:
@@ -140,11 +140,11 @@ class _Links:
         background().at_exit(self._close)
 
     @asynccontextmanager
-    async def in_use(self, key: str, access: Access) -> AsyncIterator[Connection]:
+    async def in_use(self, access: Access) -> AsyncIterator[Connection]:
         """Keeps a session's connection open for the block, with the access it was given."""
-        link = self._all.get(key)
+        link = self._all.get(access.key)
         if link is None:
-            link = self._all[key] = _Link(Borrowed(access))
+            link = self._all[access.key] = _Link(Borrowed(access))
         if link.closing is not None:
             link.closing.cancel()
         link.users += 1
@@ -155,7 +155,7 @@ class _Links:
             link.users -= 1
             if not link.users:
                 loop = asyncio.get_running_loop()
-                link.closing = loop.call_later(IDLE_SECONDS, self._leave, key)
+                link.closing = loop.call_later(IDLE_SECONDS, self._leave, access.key)
 
     def _leave(self, key: str) -> None:
         connection = self._all.pop(key).connection

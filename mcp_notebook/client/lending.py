@@ -24,13 +24,15 @@ class Access:
     """Where a server is, and what lets a worker in. Pickled, and nothing of it is in its repr.
 
     Attributes:
+        key: Of the sign-in; a process makes one connection for what is lent under the same.
         server: The server, without how one signs in to it.
         variables: What its address and headers name.
         token: The access token, or None.
-        at: When it was handed out, in seconds since the epoch.
+        at: When it was lent, by the lender's clock.
         limits: Bounds of size and time.
     """
 
+    key: str
     server: Server
     variables: dict[str, str]
     token: str | None
@@ -41,8 +43,12 @@ class Access:
         return f"<Access to {self.server.name}>"
 
 
-async def lend(connection: Connection) -> Access:
+async def lend(connection: Connection, key: str) -> Access:
     """Returns what lets a worker in now, for a moment.
+
+    Args:
+        connection: The person's own.
+        key: Of the session it is of. Another sign-in may be another account's, and gets another.
 
     Raises:
         ExecutorError: The token is of no use elsewhere.
@@ -58,10 +64,11 @@ async def lend(connection: Connection) -> Access:
         )
     variables = {name: os.environ.get(name) for name in variables_of(server)}
     return Access(
+        key=f"{key}-{connection._signing.times}",
         server=replace(server, oauth=OAuthSettings()),
         variables={name: value for name, value in variables.items() if value is not None},
         token=record.access_token if record is not None else None,
-        at=time.time(),
+        at=time.monotonic(),
         limits=connection.limits,
     )
 

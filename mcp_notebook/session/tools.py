@@ -206,8 +206,9 @@ class Tool:
                 moment and the variables that the server's headers and address name, beside the
                 rows and hidden from what an executor shows; the way there has to be safe (dask:
                 TLS). They cannot ask you anything: a call that needs you to sign in is made here,
-                and other questions of the server stay unanswered. When a worker is lost, its rows
-                go out again if the tool says that does no harm; else they have failed.
+                and other questions of the server stay unanswered. Stop lets the calls that are
+                under way in a worker come to their end there. When a worker is lost, its rows go
+                out again if the tool says that does no harm; else they have failed.
             wait: Whether the calls are made now, rather than when the batch is awaited.
             fixed: Arguments that are the same for every row.
 
