@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from mcp_types import URL_ELICITATION_REQUIRED
@@ -26,6 +27,7 @@ from mcp_notebook.batch.batch import BatchStopped
 from mcp_notebook.batch.chunks import Chunk, Reply
 from mcp_notebook.batch.spreading import pool_for
 from mcp_notebook.client.faults import TooLargeError
+from mcp_notebook.client.lending import Borrowed
 from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import (
     ConnectionFailedError,
@@ -287,6 +289,76 @@ def test_a_server_that_is_gone_ends_the_batch_and_the_rest_goes_on_later(
     assert 0 < batch.done < 60
     tools.start()
     assert batch.resume().retry_failed().done == 60
+
+
+# -- a chunk by itself ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def a_chunk(session, threads):
+    """Makes chunks of calls, as a batch would send them."""
+    session.tools.echo.map(["a"], executor=threads)
+
+    def make(tool: str, *calls, **facts) -> Chunk:
+        return replace(threads.sent[0], tool=tool, calls=calls, **{"lanes": 2, **facts})
+
+    return make
+
+
+def test_a_worker_begins_no_call_after_the_time_of_the_chunk(a_chunk, tools):
+    calls = [{"seconds": 0.05 + n / 1e6} for n in range(40)]
+    reply = worker.work_off(a_chunk("slow", *calls, seconds=0.2))
+    assert 2 <= len(reply.outcomes) < 40
+    assert set(reply.outcomes) == set(range(len(reply.outcomes)))
+    assert tools.calls("slow") == len(reply.outcomes)
+
+
+def test_a_worker_makes_one_call_at_least_whatever_the_time(a_chunk):
+    reply = worker.work_off(a_chunk("echo", {"text": "a"}, {"text": "b"}, seconds=0, interval=0.01))
+    assert len(reply.outcomes) == 1
+
+
+def test_a_worker_makes_no_further_call_once_the_server_wants_a_pause(a_chunk, tools):
+    tools.fail_next(1, status=429, retry_after=7, when=calls)
+    reply = worker.work_off(a_chunk("echo", *[{"text": "a"}] * 40, lanes=1, seconds=PATIENCE))
+    [error] = reply.outcomes.values()
+    assert (error.status, error.retry_after, error.may_have_run) == (429, 7, False)
+
+
+def test_a_worker_goes_on_after_a_failure_unless_it_is_to_stop(a_chunk):
+    rows = [{"message": "x"}] * 4
+    assert len(worker.work_off(a_chunk("fail", *rows)).outcomes) == 4
+    assert len(worker.work_off(a_chunk("fail", *rows, lanes=1, until_failure=True)).outcomes) == 1
+
+
+def test_a_worker_that_cannot_connect_says_that_nothing_ran(a_chunk, tools):
+    tools.fail_next(9, status=503)
+    chunk = a_chunk("echo", {"text": "a"})
+    elsewhere = replace(chunk, access=replace(chunk.access, key="another"))
+    reply = worker.work_off(elsewhere)
+    assert reply.outcomes == {}
+    assert isinstance(reply.trouble, ConnectionFailedError)
+    assert (reply.trouble.status, reply.trouble.may_have_run) == (503, False)
+
+
+def test_an_idle_connection_is_closed(a_chunk, tools, monkeypatch):
+    chunk = a_chunk("echo", {"text": "a"})
+    chunk = replace(chunk, access=replace(chunk.access, key="idle"))
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.01)
+    opened = sum(seen.rpc == "tools/list" for seen in tools.seen)
+    closed = threading.Event()
+    close = Borrowed.close
+
+    async def closing(self) -> None:
+        await close(self)
+        closed.set()
+
+    monkeypatch.setattr(Borrowed, "close", closing)
+    worker.work_off(chunk)
+    assert closed.wait(PATIENCE)
+    monkeypatch.setattr(worker, "IDLE_SECONDS", PATIENCE)
+    worker.work_off(chunk)
+    assert sum(seen.rpc == "tools/list" for seen in tools.seen) == opened + 2
 
 
 # -- Stop -------------------------------------------------------------------------------------
