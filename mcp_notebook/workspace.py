@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mcp_notebook.auth.callback import Callback
 from mcp_notebook.auth.credentials import Credentials
@@ -24,9 +22,9 @@ from mcp_notebook.client.connection import Connection
 from mcp_notebook.client.status import Status
 from mcp_notebook.config import catalog
 from mcp_notebook.config.accounts import AccountBook
-from mcp_notebook.config.rules import is_loopback
 from mcp_notebook.config.servers import Server, ServerBook
 from mcp_notebook.config.trust import TrustBook
+from mcp_notebook.demo.launch import DemoServer, listens, start
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError, SignInError
 from mcp_notebook.recording.player import Player
 from mcp_notebook.recording.recorder import Recorder
@@ -37,7 +35,6 @@ from mcp_notebook.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from mcp_notebook.auth.tokens import TokenKeeper
-    from mcp_notebook.demo.launch import DemoServer
 
 DEMO = "demo"
 
@@ -122,7 +119,7 @@ class Workspace:
             return self._opened(self.server(account or name))
         server = self.server(name)
         self.trusted.check(server)
-        if name == DEMO and _has_ended(server):
+        if name == DEMO and listens(server.url) is False:
             raise _no_demo()
         if catalog.lookup(name) == server:
             self.book.add(server)  # a well-known one is remembered once it is used
@@ -234,16 +231,20 @@ class Workspace:
         return remains
 
     def demo(self) -> Server:
-        """Starts the demo server, if it does not run, and remembers it as ``demo``.
+        """Starts the demo server, if none of this user's runs, and remembers it as ``demo``.
+
+        One that another kernel has started is used too: two would push each other out of the book,
+        and their sign-ins with them.
 
         Raises:
             ConnectionFailedError: It did not start.
         """
         if self.player is not None:
             return self.player.server(DEMO)
-        from mcp_notebook.demo.launch import start
-
         if self._demo is None or not self._demo.running:
+            elsewhere = next((known for known in self.book.all() if known.name == DEMO), None)
+            if elsewhere is not None and listens(elsewhere.url):
+                return elsewhere
             self._demo = start()
         server = Server(name=DEMO, url=self._demo.url)
         self.book.add(server, replace=True)
@@ -317,6 +318,11 @@ class Workspace:
         """Keeps the secret of a client that was registered by hand, for the sign-in to come."""
         Wait(Credentials(server, self.keeper).keep_secret(secret)).result()
 
+    @property
+    def demo_is_ours(self) -> bool:
+        """Whether the demo server that runs was started here, and ends with this process."""
+        return self._demo is not None and self._demo.running
+
     def stop_demo(self) -> None:
         """Ends the demo server, if it runs."""
         if self._demo is not None:
@@ -330,21 +336,6 @@ class Workspace:
 
 def _account(server: Server, name: str) -> Server:
     return replace(server, name=name, account_of=server.added_as)
-
-
-def _has_ended(server: Server) -> bool:
-    """Tells whether nothing listens any more at an address on this machine."""
-    parts = urlsplit(server.url)
-    host = parts.hostname or ""
-    if not is_loopback(host):
-        return False
-    try:
-        socket.create_connection((host, parts.port or 80), timeout=1).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:  # the connection itself will tell
-        return False
-    return False
 
 
 def _no_demo() -> ServerConfigError:

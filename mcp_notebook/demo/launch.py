@@ -10,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import weakref
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from mcp_notebook.config.places import home
+from mcp_notebook.config.rules import is_loopback
 from mcp_notebook.errors import ConnectionFailedError
 from mcp_notebook.redaction import printable
 
@@ -90,6 +93,25 @@ def start(*, port: int | None = None, token_lifetime: float = 3600) -> DemoServe
         f"The demo server did not start{f': {reason}' if reason else '.'}",
         hint="Run `python -m mcp_notebook.demo --port 0` in a terminal to see what is wrong.",
     )
+
+
+def listens(url: str) -> bool | None:
+    """Tells whether something listens at an address on this machine.
+
+    Returns:
+        None for an address elsewhere, and where it cannot be told: the connection itself will.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not is_loopback(host):
+        return None
+    try:
+        socket.create_connection((host, parts.port or 80), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def own_port() -> int:

@@ -15,6 +15,7 @@ from mcp_notebook.commands import command
 from mcp_notebook.config import catalog, importing, trust
 from mcp_notebook.config.rules import doubtful
 from mcp_notebook.config.servers import Server, variables_of
+from mcp_notebook.demo.launch import listens
 from mcp_notebook.errors import CommandError, MCPNotebookError, ServerConfigError
 from mcp_notebook.ipython import recording
 from mcp_notebook.ipython.front_ends import InteractiveFrontEnd
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from mcp_notebook.auth.metadata import Step
     from mcp_notebook.results.tool_result import ToolResult
     from mcp_notebook.session.tools import Tools
+
+_ELSEWHERE = "Another kernel has started it, and it ends with that kernel."
 
 
 class Commands:
@@ -313,16 +316,18 @@ class Commands:
         server = self.workspace.demo()
         if self.workspace.player is not None:
             return sentences(["The demo server is replayed.", f"Next: %mcp connect {DEMO}"])
-        return sentences(
-            [
-                f"The demo server runs at {server.url} and is known as {DEMO!r}.",
-                f"Next: %mcp connect {DEMO}",
-            ]
-        )
+        lines = [f"The demo server runs at {server.url} and is known as {DEMO!r}."]
+        if not self.workspace.demo_is_ours:
+            lines.append(_ELSEWHERE)
+        return sentences([*lines, f"Next: %mcp connect {DEMO}"])
 
     def _stop_demo(self) -> Page:
-        self.workspace.stop_demo()
-        return sentences(["The demo server has ended."])
+        if self.workspace.demo_is_ours:
+            self.workspace.stop_demo()
+            return sentences(["The demo server has ended."])
+        if any(s.name == DEMO and listens(s.url) for s in self.workspace.book.all()):
+            return sentences([_ELSEWHERE])
+        return sentences(["The demo server does not run."])
 
 
 def _added(added: Sequence[tuple[Server, str]], notes: Sequence[str]) -> Page:

@@ -72,6 +72,24 @@ def test_a_demo_that_has_ended_tells_how_to_start_it(start):
         nb.run("%mcp demo stop\n%mcp disconnect demo")
 
 
+def test_two_kernels_share_a_demo_and_its_sign_in(start):
+    first, second = start(), start()
+    address = first.run("%mcp demo\n%mcp connect demo") and first.value("demo.wait(30).url")
+    again = second.run("%mcp demo")
+    assert address in again.text
+    assert "Another kernel has started it" in again.text
+    assert "Another kernel" in second.run("%mcp demo stop").text
+    second.run("%mcp connect demo")
+    assert second.value("demo.tools.element('Fe')['name']") == "Iron"
+    assert first.value("demo.tools.element('Fe')['name']") == "Iron"
+    assert (len(first.links), len(second.links)) == (1, 0)
+
+    first.run("%mcp demo stop")
+    assert "does not run" in second.run("%mcp demo stop").text
+    assert "Another kernel" not in second.run("%mcp demo\n%mcp connect demo").text
+    assert second.value("demo.tools.element('Fe')['name']") == "Iron"
+
+
 def test_a_restarted_kernel_needs_no_sign_in(start, notes, authority):
     nb = start()
     nb.run(f"%mcp add notes {notes.url}")
