@@ -83,6 +83,22 @@ def test_values_that_share_no_type_are_written_as_json_and_none_is_changed(value
     assert texts.to_pylist()[-1] is None
 
 
+@pytest.mark.parametrize("levels", [49, 60, 900, 100_000])
+def test_what_is_nested_deeply_does_not_end_the_process(levels):
+    value = 1
+    for _ in range(levels):
+        value = {"a": value} if levels % 2 else [value]
+    [text] = column([value]).to_pylist()
+    assert text is not None
+
+
+def test_what_a_row_holds_may_be_anything():
+    circle: list = []
+    circle.append(circle)
+    texts = column([circle, {(1, 2): 3}, {"a": object}]).to_pylist()
+    assert [json.loads(text) for text in texts] == ["[[...]]", "{(1, 2): 3}", {"a": str(object)}]
+
+
 def test_types_of_a_file_are_those_of_all_its_parts(tmp_path):
     parts = [
         [{"a": 1, "b": 2**60 + 1, "c": 1, "d": {"x": 1}}],

@@ -6,6 +6,7 @@ import gc
 import json
 import sqlite3
 import stat
+import sys
 import threading
 import time
 
@@ -246,6 +247,24 @@ def test_what_a_full_disk_says_comes_out_and_nothing_is_lost(session, tools):
     assert batch.done == 300
     assert sorted(set(got)) == list(range(300))
     assert len(got) == 300
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit of POSIX")
+def test_a_file_that_can_grow_no_more_loses_no_line(session, tools, tmp_path):
+    import resource
+
+    path = tmp_path / "answers.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            session.tools.echo.map([str(n) * 20 for n in range(50)], sink=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == 1500  # in the middle of a line
+    session.tools.echo.last_batch.resume()
+    assert {line["row"] for line in lines(path)} == set(range(50))
+    assert tools.calls("echo") <= 58  # those under way were cut off, and may be repeated
 
 
 def test_another_format_is_refused_with_the_way_to_it(session):

@@ -175,7 +175,8 @@ class JSONLines:
             begun = file.read(len(_BEGINNING))
             if begun != _BEGINNING[: len(begun)]:
                 raise self._foreign()
-            file.truncate(end)
+            if begun:  # else it keeps its time
+                file.truncate(end)
 
     def _foreign(self) -> ToolError:
         return ToolError(f"{self.path.name} is not a file of a batch.", hint="Give another file.")

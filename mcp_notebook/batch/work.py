@@ -213,11 +213,13 @@ class Work:
 
     def close(self) -> None:
         """Writes the rest and closes the files; a later run opens them again."""
-        self.write()
-        if self.sink is not None:
-            self.sink.close()
-        if self.cache is not None:
-            self.cache.close()
+        try:
+            self.write()
+        finally:
+            if self.cache is not None:
+                self.cache.close()
+            if self.sink is not None:
+                self.sink.close()
 
     def retry(self) -> None:
         """Puts the rows that were sent and failed back among those to be done."""

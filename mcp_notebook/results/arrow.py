@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_MEMBERS = 1_000
 """Members of a struct at the most; objects whose keys are data themselves are written as JSON."""
 
+MAX_DEPTH = 50
+"""Levels of a column at the most; what is deeper is written as JSON."""
+
 Cells = Mapping[str, Any]
 Types = dict[str, "pa.DataType | None"]
 
@@ -119,10 +122,21 @@ def _common_types(parts: Iterable[Sequence[Cells]], columns: Sequence[str]) -> T
 def _type_of(values: list[Any]) -> pa.DataType | None:
     import pyarrow as pa
 
+    if any(_is_deep(value, MAX_DEPTH) for value in values):
+        return None
     try:
         return pa.array(values, from_pandas=True).type
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return None
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tells whether a value has more levels; pyarrow would go down until the process ends."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return False
+    return levels == 0 or any(_is_deep(inner, levels - 1) for inner in value)
 
 
 def _joined(one: pa.DataType, other: pa.DataType | None) -> pa.DataType | None:
@@ -161,5 +175,13 @@ def _column(rows: Sequence[Cells], name: str, kind: pa.DataType | None) -> pa.Ar
     values = [row.get(name) for row in rows]
     if kind is not None:
         return pa.array(values, kind, from_pandas=True)
-    texts = [None if value is None else json.dumps(value, default=str) for value in values]
-    return pa.array(texts, pa.string())
+    return pa.array([None if value is None else _json(value) for value in values], pa.string())
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError):  # a row's own object: odd keys, a circle
+        return json.dumps(str(value))
+    except RecursionError:
+        return json.dumps("(nested too deeply)")
