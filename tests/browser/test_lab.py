@@ -134,6 +134,7 @@ def test_cancel_ends_the_sign_in_and_the_link_goes(nb, notes):
     card.get_by_role("button", name="Cancel").click()
     card.get_by_text("cancelled").wait_for()
     assert card.get_by_role("link").count() == 0
+    card.get_by_role("button", name="Try again").wait_for()  # the row comes after the words
     assert card.get_by_role("button").all_inner_texts() == ["Try again"]
 
 
