@@ -308,7 +308,10 @@ def test_an_address_without_its_scheme_is_completed_in_the_hint():
     with pytest.raises(ServerConfigError) as caught:
         parse("add figma mcp.figma.com/mcp")
     assert "Did you mean https://mcp.figma.com/mcp?" in caught.value.hint
-    for odd in ("localhost", "mcp.figma.com/mcp?token=sk-proj-abc123def456", "a b", "/mcp"):
+    with pytest.raises(ServerConfigError) as caught:
+        parse("add here localhost:8000/mcp")
+    assert "Did you mean http://localhost:8000/mcp?" in caught.value.hint
+    for odd in ("here", "mcp.figma.com/mcp?token=sk-proj-abc123def456", "a b", "/mcp"):
         with pytest.raises(ServerConfigError) as caught:
             parse(f'add figma "{odd}"')
         assert "Did you mean" not in caught.value.hint
@@ -331,3 +334,24 @@ def test_every_command_that_is_written_in_a_message_is_one():
         known = {option.name for option in find_verb(name, VERBS).options} | {"--help"}
         options = {word.strip("`'") for word in rest if re.match("--[a-z]", word)}
         assert "or" in rest or options <= known, (where, words)
+
+
+def test_an_invisible_letter_of_an_address_is_found():
+    with pytest.raises(ServerConfigError, match="invisible"):
+        parse("add notes https://a.example/mcp\u200b")
+
+
+def test_a_header_may_be_written_as_http_writes_it():
+    made = parse('add notes https://a.example/mcp --header "X-Api-Key: ${KEY}" --header A=b:c')
+    assert isinstance(made, command.Add)
+    assert made.server.headers == {"X-Api-Key": "${KEY}", "A": "b:c"}
+    with pytest.raises(ServerConfigError, match="looks like a secret"):
+        parse('add notes https://a.example/mcp --header "X-Api-Key: abc"')
+
+
+@pytest.mark.parametrize("program", ["npx -y @some/server .", "uvx mcp-server-git", "node x.js"])
+def test_a_program_without_its_dashes_is_shown_with_them(program):
+    with pytest.raises(CommandError) as caught:
+        parse(f"add notes {program}")
+    assert f"%mcp add NAME -- {program.split()[0]} …" in caught.value.hint
+    assert isinstance(parse(f"add notes -- {program}"), command.Add)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, Literal, cast
 
@@ -10,6 +10,7 @@ from mcp_notebook.commands import grammar
 from mcp_notebook.commands.grammar import Reading
 from mcp_notebook.config.importing import Found, read_text
 from mcp_notebook.config.servers import OAuthSettings, Server, check_server
+from mcp_notebook.errors import CommandError
 
 _NEEDED_BY = {
     "jwt_bearer": ("assertion_env",),
@@ -24,6 +25,9 @@ _ONLY_FOR = {
     "assume_s256": "authorization_code",
 }
 """Settings that mean nothing to any other grant."""
+
+_LAUNCHERS = {"npx", "bunx", "deno", "node", "uv", "uvx", "python", "python3", "docker", "podman"}
+"""What servers' READMEs start them with."""
 
 _BELONG_TO = {
     "client_secret_env": ("client_id",),
@@ -52,6 +56,18 @@ def described(reading: Reading) -> Server:
     if ask and not reading.one("--client-id"):
         raise grammar.usage_error(reading, "--client-secret belongs to a --client-id.")
     return server
+
+
+def check_program(words: Sequence[str]) -> None:
+    """Refuses a program that does not stand behind ``--``: its options would be taken for ours.
+
+    Args:
+        words: What follows ``add``.
+    """
+    if len(words) > 2 and words[1] in _LAUNCHERS and "--" not in words:
+        raise CommandError(
+            "A program stands behind two dashes.", hint=f"%mcp add NAME -- {words[1]} …"
+        )
 
 
 def pasted(reading: Reading) -> list[Found]:
@@ -147,6 +163,9 @@ def _pairs(reading: Reading, option: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in reading.options.get(option, ()):
         name, equals, value = text.partition("=")
+        if option == "--header" and ":" in name:  # as HTTP and curl write it
+            name, equals, value = text.partition(":")
+            name, value = name.strip(), value.strip()
         if not equals or not name:
             # The text is not repeated: it may be the secret alone.
             raise grammar.usage_error(reading, f"{option} needs NAME=VALUE.")

@@ -258,6 +258,8 @@ def parse(line: str, cell: str | None = None) -> Command:
         raise CommandError(
             "The other variable is an option.", hint=f"Write {given.replace(chr(39), '')}"
         )
+    if verb.program:
+        adding.check_program([word.text for word in words[1:]])
     _check_belonging(verb, before_program)
     return _MAKERS[verb.name](grammar.read(verb, words[1:], cell))
 

@@ -87,7 +87,9 @@ _AUTHORIZE_OURS = frozenset(
         "state",
     }
 )
-_SCHEMELESS = re.compile(r"(?i)(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d{1,5})?(?:/[a-z0-9._/-]*)?")
+_SCHEMELESS = re.compile(
+    r"(?i)((?P<local>localhost|127\.0\.0\.1)|(?:[a-z0-9-]+\.)+[a-z]{2,})(:\d{1,5})?(/[a-z0-9._/-]*)?"
+)
 _BATCH_UNSAFE = re.compile(r'[&|<>^%"!\r\n]')
 
 _FROM_A_VARIABLE = "Put it into an environment variable and write ${NAME} in its place."
@@ -223,8 +225,9 @@ def _is_key(piece: str) -> bool:
 
 
 def _parse(url: str) -> SplitResult:
-    bare = _SCHEMELESS.fullmatch(url) and not looks_secret("", url)
-    meant = f"https://{url}" if bare else "https://mcp.example.com/mcp"
+    bare = None if looks_secret("", url) else _SCHEMELESS.fullmatch(url)
+    scheme = "http" if bare is not None and bare["local"] else "https"
+    meant = f"{scheme}://{url}" if bare else "https://mcp.example.com/mcp"
     wrong = ServerConfigError(
         "This is not a web address.",
         hint=f"{'Did you mean' if bare else 'One looks like'} {meant}{'?' if bare else '.'} "
@@ -232,6 +235,11 @@ def _parse(url: str) -> SplitResult:
     )
     if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\<>\"]", url):
         raise wrong
+    if not url.isprintable():
+        raise ServerConfigError(
+            "The address holds an invisible letter.",
+            hint="It came with copying: type the address, at least its end.",
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
