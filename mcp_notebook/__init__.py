@@ -37,14 +37,12 @@ from mcp_notebook.errors import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mcp_notebook.batch.batch import Batch, BatchStopped
     from mcp_notebook.batch.cache import AnswerCache
     from mcp_notebook.client.status import Status
-    from mcp_notebook.recording.player import Player
-    from mcp_notebook.recording.recorder import Recorder
+    from mcp_notebook.recording.held import Recording
     from mcp_notebook.results.contents import ResourceResult
     from mcp_notebook.results.tool_result import ToolResult
     from mcp_notebook.session.pending import Pending
@@ -71,6 +69,7 @@ __all__ = [
     "PromptResult",
     "Prompts",
     "Question",
+    "Recording",
     "RequestTimeoutError",
     "Resource",
     "ResourceResult",
@@ -110,6 +109,7 @@ _ROOMS = {
     "PromptResult": "session.prompts",
     "Prompts": "session.prompts",
     "Question": "waiting.questions",
+    "Recording": "recording.held",
     "Resource": "session.resources",
     "ResourceResult": "results.contents",
     "Resources": "session.resources",
@@ -160,8 +160,8 @@ def connect(name: str, url: str | None = None, *, account: str | None = None) ->
     return workspace().connect(name, account=account)
 
 
-def record(path: str | Path, *, replace: bool = False) -> AbstractContextManager[Recorder]:
-    """Keeps every answer of every server in a file, as ``%mcp record`` does, for a block.
+def record(path: str | Path, *, replace: bool = False) -> Recording:
+    """Keeps every answer of every server in a file from now on, as ``%mcp record`` does.
 
     The file holds arguments and answers as they are, and nothing of a sign-in; only you can read
     it. `replay` answers from it.
@@ -170,16 +170,23 @@ def record(path: str | Path, *, replace: bool = False) -> AbstractContextManager
         path: The file; one that is there is gone on with, and what is recorded anew counts.
         replace: Whether what it holds is dropped first.
 
+    Returns:
+        The recording: ``with`` ends it with the block, `Recording.stop` at once.
+
     Raises:
         MCPNotebookError: It cannot be written, or is no recording.
     """
-    from mcp_notebook.workspace import recorded
+    from mcp_notebook.recording.held import Recording
+    from mcp_notebook.workspace import workspace
 
-    return recorded(path, replace=replace)
+    space = workspace()
+    recorder = space.record(path, replace=replace)
+    assert recorder is not None
+    return Recording(recorder, lambda: space.record(None))
 
 
-def replay(path: str | Path) -> AbstractContextManager[Player]:
-    """Has a recording answer in place of all servers, as ``%mcp replay`` does, for a block.
+def replay(path: str | Path) -> Recording:
+    """Has a recording answer in place of all servers from now on, as ``%mcp replay`` does.
 
     `connect` then gives sessions that need no network and no sign-in; what was not recorded
     raises `NotRecordedError`.
@@ -187,12 +194,19 @@ def replay(path: str | Path) -> AbstractContextManager[Player]:
     Args:
         path: What `record` has written.
 
+    Returns:
+        The recording: ``with`` ends the replay with the block, `Recording.stop` at once.
+
     Raises:
         MCPNotebookError: There is no such recording.
     """
-    from mcp_notebook.workspace import replayed
+    from mcp_notebook.recording.held import Recording
+    from mcp_notebook.workspace import workspace
 
-    return replayed(path)
+    space = workspace()
+    player = space.replay(path)
+    assert player is not None
+    return Recording(player, lambda: space.replay(None))
 
 
 def _shell() -> Any:

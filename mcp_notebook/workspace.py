@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -384,25 +382,3 @@ def workspace() -> Workspace:
             space.record(path)
         _current = (os.getpid(), space)
     return _current[1]
-
-
-@contextmanager
-def recorded(path: str | Path, *, replace: bool = False) -> Iterator[Recorder]:
-    """Records every answer in the block; see `Workspace.record`."""
-    recorder = workspace().record(path, replace=replace)
-    assert recorder is not None
-    try:
-        yield recorder
-    finally:
-        workspace().record(None)
-
-
-@contextmanager
-def replayed(path: str | Path) -> Iterator[Player]:
-    """Has a recording answer in the block; see `Workspace.replay`."""
-    player = workspace().replay(path)
-    assert player is not None
-    try:
-        yield player
-    finally:
-        workspace().replay(None)

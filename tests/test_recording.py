@@ -341,14 +341,23 @@ def test_a_disk_that_is_full_costs_the_recording_and_no_call(space, file):
 
 def test_scripts_record_and_replay_a_block(space, tools, file, monkeypatch):
     monkeypatch.setattr("mcp_notebook.workspace.workspace", lambda: space)
-    with mcp_notebook.record(file) as recorder, mcp_notebook.connect("peer") as session:
+    with mcp_notebook.record(file) as made, mcp_notebook.connect("peer") as session:
         session.tools.echo(text="a")
-    assert recorder.answers == 1
-    assert "1 new answer (peer)" in recorder.summary
+    assert "1 new answer (peer)" in repr(made)
+    assert space.recorder is None
     tools.stop()
     with mcp_notebook.replay(file), mcp_notebook.connect("peer") as session:
         assert session.tools.echo(text="a").data == "a"
     assert space.player is None
+
+
+def test_a_script_that_uses_no_block_records_from_the_call_on(space, file, monkeypatch):
+    monkeypatch.setattr("mcp_notebook.workspace.workspace", lambda: space)
+    made = mcp_notebook.record(file)
+    space.connect("peer").wait(5).tools.echo(text="a")
+    made.stop()
+    space.connect("peer").tools.echo(text="b")
+    assert calls(made.path) == [("echo", {"text": "a"})]
 
 
 # -- odd servers, and what only a live one can do ---------------------------------------------

@@ -111,6 +111,12 @@ class Player:
             hint = f"It was recorded with {calls}, the last {_shown(last)}. {hint}"
         return NotRecordedError(f"{message}.", hint=hint)
 
+    @property
+    def summary(self) -> str:
+        """What is in it; one sentence."""
+        answers = sum(len(self._calls[key].places) for keys in self._made.values() for key in keys)
+        return f"{self.path} answers, with {answers:,} calls of {', '.join(self.servers)}."
+
     def contents(self) -> list[list[str]]:
         """Returns what is in it: server, address, version, when it was met, how many answers."""
         counts = dict.fromkeys(self.servers, 0)
