@@ -146,3 +146,8 @@ def _warm_up() -> None:
     with contextlib.suppress(Exception):
         import_module("mcp_notebook.ipython.commands")
         import_module("mcp_notebook.results.tool_result")
+        # Reading the system's certificates, and what anyio imports in its first loop, would take
+        # longer than connecting does.
+        import_module("mcp_notebook.auth.route").ssl_context()
+        anyio = import_module("anyio")
+        anyio.run(anyio.sleep, 0)
