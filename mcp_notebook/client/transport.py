@@ -107,8 +107,8 @@ class GuardedClient(httpx2.AsyncClient):
             ServerConfigError: The address may not be used.
         """
         check_server_url(url, insecure=insecure)
-        host = httpx2.URL(url).host
-        self.name = name or host
+        self._address, self._url = url, httpx2.URL(url)
+        self.name = name or self._url.host
         self.bounds = limits or Limits()
         self._elsewhere = answers_elsewhere
         self._opening: _Opening | None = None
@@ -166,6 +166,8 @@ class GuardedClient(httpx2.AsyncClient):
 
     def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
         """Builds a request that knows which JSON-RPC message it carries."""
+        if url == self._address:
+            url = self._url  # read once, and not for every call
         request = super().build_request(method, url, **options)
         message = options.get("json")
         if isinstance(message, dict):
