@@ -245,6 +245,18 @@ async def test_calls_refused_together_are_one_refusal():
 
 
 @pytest.mark.anyio
+async def test_several_turns_are_taken_as_far_as_there_are_any():
+    throttle = Throttle(4)
+    await throttle.enter()
+    assert [throttle.take(2), throttle.take(5), throttle.take(1)] == [2, 1, 0]
+    late = asyncio.create_task(throttle.enter())
+    await asyncio.sleep(0)
+    assert not late.done()
+    throttle.leave()
+    await asyncio.wait_for(late, 1)
+
+
+@pytest.mark.anyio
 async def test_a_waiter_that_gives_up_passes_its_turn_on():
     throttle = Throttle()
     throttle.limit = 1

@@ -37,7 +37,7 @@ from mcp_notebook.errors import (
     ToolFailedError,
 )
 from mcp_notebook.waiting.frontend import FrontEnd
-from tests.mapping import Answering, Clicking, session_with
+from tests.mapping import Answering, Clicking, Watching, session_with
 from tests.peers import Seen, serve_authority, serve_tools
 from tests.test_batch_faults import calls, press_stop_when
 
@@ -237,6 +237,35 @@ async def test_a_batch_in_processes_can_be_awaited(tools, processes):
     with session_with(tools.url) as session:
         batch = session.tools.echo.map(["a", "b"], executor=processes, wait=False)
         assert [result.data for result in await batch] == ["a", "b"]
+
+
+def test_the_bar_tells_that_no_worker_has_begun(tools):
+    busy, front_end = threading.Event(), Watching()
+
+    def told() -> bool:
+        return any("waiting for the first worker" in str(look) for look in front_end.seen)
+
+    with ThreadPoolExecutor(1) as pool, session_with(tools.url, front_end) as session:
+        pool.submit(busy.wait, PATIENCE)
+        releasing = when(told, busy.set)
+        assert session.tools.echo.map(["a", "b"], executor=pool).done == 2
+        releasing.join()
+        assert told()
+        assert "waiting" not in str(front_end.seen[-1])
+
+
+def when(condition, act) -> threading.Thread:
+    """Acts once the condition holds."""
+
+    def wait() -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.005)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 # -- politeness -------------------------------------------------------------------------------
