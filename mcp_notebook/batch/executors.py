@@ -83,8 +83,8 @@ def trouble(error: BaseException) -> ExecutorError:
     if isinstance(error, concurrent.futures.BrokenExecutor):
         return ExecutorError(
             f"A worker has ended, and the pool with it ({name}).",
-            hint="Make a new one (in a script below if __name__ == '__main__'), and name it when you "
-            "go on: resume(executor=…).",
+            hint="Make a new one (in a script, below if __name__ == '__main__'), and name it when "
+            "you go on: resume(executor=…).",
         )
     return ExecutorError(
         f"The executor does not work any more ({name}).",
