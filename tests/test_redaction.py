@@ -70,7 +70,7 @@ def test_lines_stay_and_what_overwrites_them_does_not():
 
 
 def test_a_known_value_is_taken_out_and_a_plain_word_is_not():
-    for value in ("design", "everything", "k3y", "s3cr3t-one", "s3cr3t-one-and-more"):
+    for value in ("design", "everything", "k3y", "s3cr3t-one-and-more", "s3cr3t-one"):
         conceal(value)
     text = "design everything k3y"
     assert redact(f"{text} s3cr3t-one s3cr3t-one-and-more") == f"{text} *** ***"

@@ -124,6 +124,18 @@ async def test_the_last_page_is_held_back_until_the_outcome_is_known(callback):
     assert "Signing in did not work" in (await last).text
 
 
+async def test_whoever_ends_can_wait_until_the_last_page_has_been_fetched(callback):
+    await Callback.delivered()  # there is nothing to wait for
+    await get(callback, f"/callback?code=right&state={STATE}")
+    callback.conclude(GOOD)
+    delivered = asyncio.create_task(Callback.delivered())
+    await asyncio.sleep(0)
+    assert not delivered.done()
+    assert "Signed in to notes" in (await get(callback, "/callback/done")).text
+    async with asyncio.timeout(module.LINGER_SECONDS):
+        await delivered
+
+
 async def test_the_last_page_stays_neutral_when_the_outcome_takes_too_long(callback, monkeypatch):
     monkeypatch.setattr(module, "HOLD_SECONDS", 0.05)
     await get(callback, f"/callback?code=c&state={STATE}")
