@@ -270,8 +270,9 @@ def test_pictures_are_in_the_file_as_the_server_sent_them(session, tmp_path):
 def test_a_parquet_file_that_was_not_made_here_is_not_written_over(session, tools, tmp_path):
     path = tmp_path / "mine.parquet"
     pd.DataFrame({"precious": [1]}).to_parquet(path)
-    with pytest.raises(ToolError, match=r"mine\.parquet is there already"):
-        session.tools.echo.map(["a"], sink=path)
+    for rows in (["a"], [{"text": 5}]):  # what does not fit the tool is written as well
+        with pytest.raises(ToolError, match=r"mine\.parquet is there already"):
+            session.tools.echo.map(rows, sink=path)
     assert tools.calls("echo") == 0
     assert pd.read_parquet(path)["precious"].tolist() == [1]
 

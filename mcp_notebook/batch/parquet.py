@@ -41,7 +41,7 @@ class Parquet:
         arrow.need()
         self.path = path
         self.journal = JSONLines(path.with_name(f"{path.name}.jsonl"))
-        self._is_behind = False
+        self._is_ours = self._is_behind = False
 
     def knows(self, row: int, arguments: dict[str, Any]) -> bool:
         """Tells whether the row's answer is there already.
@@ -49,21 +49,27 @@ class Parquet:
         Raises:
             ToolError: What is there is of another batch, or was not made here.
         """
-        if self.path.exists() and not self.journal.path.exists():
+        self._check()
+        return self.journal.knows(row, arguments)
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Takes records; they are in the file beside when it returns."""
+        self._check()
+        self._is_behind = True
+        self.journal.write(records)
+
+    def _check(self) -> None:
+        if not self._is_ours and self.path.exists() and not self.journal.path.exists():
             raise ToolError(
                 f"{self.path.name} is there already, and {self.journal.path.name}, from which it "
                 "could be gone on with, is not.",
                 hint="Give another file, or delete this one.",
             )
-        return self.journal.knows(row, arguments)
-
-    def write(self, records: Iterable[Record]) -> None:
-        """Takes records; they are in the file beside when it returns."""
-        self._is_behind = True
-        self.journal.write(records)
+        self._is_ours = True
 
     def close(self) -> None:
         """Makes the Parquet file of all that is there, if there is anything new."""
+        self._is_ours = False
         self.journal.close()
         if self.journal.path.exists() and (self._is_behind or self._was_left_behind()):
             self._make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
@@ -113,13 +114,11 @@ class Recorder:
         if method == "tools/call":
             line["schema"] = self._schemas.get((server, params["name"]))
         self._write({**line, "at": tape.now(), "result": _plain(result)})
-        self.answers += not tape.lists(method)
 
     def fail(self, server: str, method: str, params: dict[str, Any], error: BaseModel) -> None:
         """Records an error the server answered with."""
         line = {"server": server, "request": method, "params": params, "at": tape.now()}
         self._write({**line, "error": _plain(error)})
-        self.answers += 1
 
     def close(self) -> None:
         """Ends the recording.
@@ -127,7 +126,7 @@ class Recorder:
         Raises:
             MCPNotebookError: It is not whole.
         """
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # what could not be written is told below
             self._file.close()
         if self.problem is not None:
             raise self.problem
@@ -158,6 +157,8 @@ class Recorder:
                 self._file.flush()
             except OSError as error:  # the call has its answer all the same
                 self.problem = self._unwritten(error)
+            else:
+                self.answers += "request" in line and not tape.lists(line["request"])
 
     def _unwritten(self, error: OSError) -> MCPNotebookError:
         return MCPNotebookError(
