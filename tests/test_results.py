@@ -310,3 +310,19 @@ def test_a_long_failure_is_cut_and_keeps_its_lines():
 def test_a_failure_that_echoes_a_credential_does_not_repeat_it():
     error = failure(answer("rejected: Authorization: Bearer abcdef123456", error=True))
     assert "abcdef123456" not in str(error) + repr(error)
+
+
+@pytest.mark.parametrize("text", ["two\nlines", '{"a": "text"}', "5"])
+def test_an_object_that_only_holds_the_text_is_shown_as_the_text(text):
+    result = answer(text, structured={"content": text})
+    assert result.data == {"content": text}
+    assert "content" not in shown(result)["text/plain"]
+    assert "content" not in shown(result)["text/html"].partition("</style>")[2]
+    assert str(result) == str(answer(text))
+    assert "other" in str(answer(text, structured={"content": "other"}))
+    assert "2" in str(answer(text, structured={"content": text, "more": 2}))
+
+
+def test_pictures_beside_the_text_that_an_object_holds_are_shown():
+    result = answer("text", picture(), structured={"content": "text"})
+    assert "Picture 1" in str(result)

@@ -28,6 +28,7 @@ ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
         "```csv\na\tb\n1\tx\n2\ty\n```",
         "Two of them:\n\n| a | b |\n|--:|:--|\n| 1 | x |\n| 2 | y |\n\nThat is all.",
         "a | b\n--|--\n1 | x\n2 | y",
+        {"content": '[{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]'},
         {"content": "a,b\n1,x\n2,y\n"},
     ],
 )
@@ -46,6 +47,8 @@ def test_a_matrix_has_numbered_columns():
 def test_one_record_is_one_row_when_asked_for_and_no_table_by_itself():
     record = {"id": 7, "tags": ["a", "b"], "owner": {"name": "Ada"}}
     assert rows_of(record) == [record]
+    assert rows_of({"text": "[1, 2"}) == [{"text": "[1, 2"}]
+    assert rows_of({"text": "[" * 100_000}) == [{"text": "[" * 100_000}]
     assert rows_of({"text": "Hello, world"}) == [{"text": "Hello, world"}]
     assert table_of({"id": 7, "tags": ["a", "b"]}) is None
 

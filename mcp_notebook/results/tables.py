@@ -8,6 +8,7 @@ Markdown text. `table_of` sees those that are tables beyond doubt (they are show
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -66,8 +67,8 @@ def rows_of(value: Any) -> list[dict[str, Any]] | None:
     Beyond `table_of`: a list of scalars has the one column ``value``, a list of lists of one
     length the columns ``0``, ``1``, …; an object is one row; a text is read as CSV (comma,
     semicolon, tab or bar, with a header) or as its first Markdown table, also where it is all that
-    an object holds, and a column of numbers or of true and false is read as such. Objects in cells
-    stay objects.
+    an object holds (there also as JSON), and a column of numbers or of true and false is read as
+    such. Objects in cells stay objects.
     """
     table = _read(value)
     return None if table is None else table.rows
@@ -124,7 +125,7 @@ def _read(value: Any) -> Table | None:
         if value.keys() == {"result"} and isinstance(value["result"], list):
             return _read(value["result"])
         if len(value) == 1 and isinstance(text := next(iter(value.values())), str):
-            table = _text_table(text)
+            table = _json_table(text) or _text_table(text)
             if table is not None:
                 return table
         return Table(_names(value), [_with_names(value)]) if value else None
@@ -212,6 +213,15 @@ def _distinct(names: Iterable[str]) -> list[str]:
             number += 1
         found[name] = None
     return list(found)
+
+
+def _json_table(text: str) -> Table | None:
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return None
+    try:
+        return table_of(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _text_table(text: str) -> Table | None:

@@ -238,12 +238,28 @@ class ToolResult(ValueLike):
         if self.raw.structured_content is None and isinstance(self.data, str):
             yield from show_blocks(blocks, source=self._source)
             return
-        if self.raw.structured_content is not None and not self._texts_say_the_same():
+        holds_text = self._only_holds_its_text()
+        if self.raw.structured_content is not None and (
+            holds_text or not self._texts_say_the_same()
+        ):
             yield from map(show_text, self._texts[:_MAX_TEXTS])
-        if self.raw.structured_content is not None or self._texts:
+        if not holds_text and (self.raw.structured_content is not None or self._texts):
             yield show_value(self.data)
         others = [block for block in blocks if block.type != "text"]
         yield from show_blocks(others, source=self._source)
+
+    def _only_holds_its_text(self) -> bool:
+        """Tells whether the value is an object with the text in it and nothing else.
+
+        Servers of files answer so, ``{"content": "…"}``: the text is what a person reads.
+        """
+        value = self.raw.structured_content
+        return (
+            isinstance(value, dict)
+            and len(value) == 1
+            and bool(self._texts)
+            and next(iter(value.values())) == self.text
+        )
 
     def _texts_say_the_same(self) -> bool:
         """Tells whether the texts repeat the structured content, as the specification asks.
