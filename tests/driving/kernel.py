@@ -99,6 +99,8 @@ class Notebook:
         self.manager = AsyncKernelManager(
             kernel_name=kernel_name, transport="ipc", ip=f"{self._sockets.name}/k"
         )
+        # A kernel is terminated after half of it, which is not enough for a machine under load.
+        self.manager.shutdown_wait_time = 10.0
         self._do(self._begin({**os.environ, **(env or {})}))
 
     def _do(self, work: Coroutine[Any, Any, T], seconds: float = 90) -> T:
