@@ -466,6 +466,15 @@ def test_the_brake_is_for_one_operation_its_permissions_and_ten_minutes(monkeypa
     assert not refused("write", "a b")
 
 
+async def test_a_request_refused_before_a_sign_in_ended_asks_nobody_again():
+    signing = Signing(Server(name="peer", url="https://peer.example/mcp"), None, lambda: None)
+    need = SignInNeededError("none yet")
+    signing.times = 1
+    await signing.done(need, seen=0)
+    with pytest.raises(SignInNeededError):  # it would start one, and has no credentials to
+        await signing.done(need, seen=1)
+
+
 async def test_a_server_that_never_accepts_the_sign_in_is_not_signed_in_to_for_ever(
     authority, guarded
 ):
