@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -160,6 +161,28 @@ def test_a_code_is_refused_with_anything_wrong(web, origin, wrong):
     code = answer_of(callback_url(link(origin, client_id)))["code"]
     assert exchange(web, origin, client_id, code, **wrong).status_code in (400, 401)
     assert exchange(web, origin, client_id, code).status_code == 200
+
+
+def test_what_another_client_was_given_is_refused(web, demo, origin):
+    thief = register(web, origin).json()["client_id"]
+    client_id = register(web, origin).json()["client_id"]
+    code = answer_of(callback_url(link(origin, client_id)))["code"]
+    assert exchange(web, origin, thief, code).json()["error"] == "invalid_grant"
+    tokens = exchange(web, origin, client_id, code).json()
+    assert refresh(web, origin, thief, tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    stolen = {"client_id": thief, "token": tokens["refresh_token"]}
+    assert web.post(f"{origin}/revoke", data=stolen).status_code == 200
+    assert status(web, demo, tokens["access_token"]) != 401
+    assert refresh(web, origin, client_id, tokens["refresh_token"]).status_code == 200
+
+
+def test_a_page_of_consent_is_answered_once(web, origin):
+    page = web.get(link(origin, register(web, origin).json()["client_id"]))
+    form = {"page": re.search(r'name="page" value="([^"]+)"', page.text)[1], "decision": "approve"}
+    assert "code" in answer_of(web.post(f"{origin}/authorize", data=form).headers["location"])
+    again = web.post(f"{origin}/authorize", data=form)
+    assert "location" not in again.headers
+    assert "Too late" in again.text
 
 
 def test_a_code_used_twice_ends_what_it_gave(web, demo, origin):
