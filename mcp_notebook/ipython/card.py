@@ -45,7 +45,7 @@ text-decoration:none;font-weight:600}
 .mcpnb-face a.mcpnb-go:hover{filter:brightness(1.08)}
 .mcpnb-face a.mcpnb-go:focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2);\
 outline-offset:2px}
-.mcpnb-dim{color:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 68%,transparent))}
+.mcpnb-dim{color:color-mix(in srgb,currentColor 65%,transparent)}
 .mcpnb-face code,.mcpnb-code{font-family:var(--jp-code-font-family,ui-monospace,monospace);\
 font-size:.95em}
 .mcpnb-code{font-size:1.5em;letter-spacing:.12em;user-select:all}
@@ -56,9 +56,10 @@ border-radius:9px;padding:0 .6em;margin:0 .3em .2em 0;font-size:.92em}
 .mcpnb-changes summary{cursor:pointer}
 .mcpnb-new{border-color:var(--jp-brand-color1,#1976d2)}
 .mcpnb-wrong{color:var(--jp-error-color1,#d32f2f);margin-top:.5em}
-.mcpnb-card select{background-image:url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/\
-svg' viewBox='0 0 18 18'%3E%3Cpath d='M5 7l4 4 4-4' fill='none' stroke='%23808080' \
-stroke-width='1.5'/%3E%3C/svg%3E") !important}
+.mcpnb-misfit input,.mcpnb-misfit textarea,.mcpnb-misfit button{\
+border:1px solid var(--jp-error-color1,#d32f2f)!important}
+.mcpnb-field .widget-label{position:absolute;width:1px;height:1px;margin:0;padding:0;\
+overflow:hidden;clip-path:inset(50%)}
 """
 
 
@@ -85,10 +86,11 @@ class Card(ipywidgets.VBox):
         self._face, self._link, self._wrong = (_Face(layout={"margin": "0"}) for _ in range(3))
         self._paste = ipywidgets.Text(
             placeholder="Browser elsewhere? Paste the address it ended on",
-            tooltip="The address of the page that the browser ended on",
+            description="The address of the page that the browser ended on",
             continuous_update=False,
             layout={"flex": "1 1 20em", "max_width": "25em", "margin": "0"},
         )
+        self._paste.add_class("mcpnb-field")  # the description is for screen readers
         self._paste.observe(self._pasted, "value")
         self._cancel = self._button("Cancel", "End this sign-in", self._cancel_sign_in)
         self._retry = self._button("Try again", "Connect and sign in again", again)
@@ -111,6 +113,11 @@ class Card(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         return self._view().short
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The widgets that a person fills in."""
+        return [self._paste]
 
     # -- from the background loop ---------------------------------------------------------------
 

@@ -25,6 +25,8 @@ from mcp_notebook.waiting.elicitation import Asking
 from mcp_notebook.waiting.questions import Question
 
 _UNSET = "—"
+_FEW = 7
+_FIELD, _WRONG = "mcpnb-field", "mcpnb-misfit"
 _WIDE = {"width": "min(30em, 95%)", "margin": "0 0 .3em 0"}
 
 
@@ -81,6 +83,11 @@ class Form(Page):
         )
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def inputs(self) -> list[Any]:
+        """The widgets that a person fills in."""
+        return [holder for line in self._inputs for holder in line.holders]
+
     def follow(self) -> None:
         """Fills the form, counts the time down, and empties it when the question is over."""
         super().follow()
@@ -118,7 +125,7 @@ class Form(Page):
             try:
                 value = line.read()
             except MisfitError as misfit:
-                self._complain(f"{line.field.title} {misfit}.")
+                self._complain(f"{line.field.title} {misfit}.", line)
                 return
             if value is not MISSING:
                 values[line.field.name] = value
@@ -127,15 +134,23 @@ class Form(Page):
         except AnswerError as error:
             self._complain(error.message)
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, text: str, about: _Input | None = None) -> None:
+        """Says what is wrong, and leads to the field: it may be far above."""
+        for line in self._inputs:
+            line.mark(wrong=line is about)
         self._complaint.value = _face(tag("div", text, class_="mcpnb-wrong", role="alert"))
 
 
 class _Input:
-    """One field of a form: its label and the widget a person fills in."""
+    """One field of a form: its label and the widget a person fills in.
+
+    There are no ``<select>`` elements: JupyterLab takes the arrow keys and letters that are pressed
+    in one for commands, so they cannot be used without a mouse.
+    """
 
     def __init__(self, item: Field) -> None:
         self.field = item
+        self.holders: list[Any] = []
         notes = [item.description, item.about, "" if item.required else "optional"]
         about = " · ".join(note for note in notes if note)
         self.label = _Quiet(
@@ -143,38 +158,63 @@ class _Input:
             layout={"margin": ".3em 0 0 0"},
         )
         self.widget = self._widget()
+        self.widget.add_class(_FIELD)
 
     def _widget(self) -> Any:
         item = self.field
         default = None if item.default is MISSING else item.default
-        about: dict[str, Any] = {"tooltip": item.title, "layout": _WIDE}
-        match item.kind:
-            case Kind.BOOLEAN:
-                options = [(_UNSET, None), ("yes", True), ("no", False)]
-                return ipywidgets.Dropdown(options=options, value=default, **about)
-            case Kind.CHOICE:
-                return ipywidgets.Dropdown(
-                    options=[(_UNSET, None), *self._places()], value=self._place(default), **about
-                )
-            case Kind.CHOICES:
-                chosen = [self._place(value) for value in default or []]
-                return ipywidgets.SelectMultiple(
-                    options=self._places(),
-                    value=[place for place in chosen if place is not None],
-                    rows=min(8, max(2, len(item.choices))),
-                    **about,
-                )
-            case Kind.JSON:
-                return ipywidgets.Textarea(placeholder="JSON", **about)
-        if item.secret:
-            return ipywidgets.Password(**about)
-        return ipywidgets.Text(value="" if default is None else str(default), **about)
+        if item.kind is Kind.BOOLEAN:
+            return self._buttons([("yes", True), ("no", False)], default)
+        if item.kind is Kind.CHOICE and len(item.choices) <= _FEW:
+            places = [(choice.title, place) for place, choice in enumerate(item.choices)]
+            return self._buttons(places, self._place(default))
+        if item.kind is Kind.CHOICES:
+            return self._boxes([self._place(value) for value in default or []])
+        # The description is what a screen reader calls the field; seen is the label above it.
+        about: dict[str, Any] = {"description": item.title, "layout": _WIDE}
+        if item.kind is Kind.CHOICE:
+            titles = [choice.title for choice in item.choices]
+            value = "" if default is None else item.shown(default)
+            hint = f"one of {len(titles)}: type, or choose"
+            widget = ipywidgets.Combobox(options=titles, value=value, placeholder=hint, **about)
+        elif item.kind is Kind.JSON:
+            widget = ipywidgets.Textarea(placeholder="JSON", **about)
+        elif item.secret:
+            widget = ipywidgets.Password(**about)
+        else:
+            widget = ipywidgets.Text(value="" if default is None else str(default), **about)
+        self.holders = [widget]
+        return widget
 
-    def _places(self) -> list[tuple[str, int]]:
-        # By place, not by value: JSON's 1 and true are the same to a widget.
-        return [(choice.title, place) for place, choice in enumerate(self.field.choices)]
+    def _buttons(self, options: list[tuple[str, Any]], value: Any) -> Any:
+        if not self.field.required:
+            options = [(_UNSET, None), *options]
+        tips = [f"{self.field.title}: {label}" for label, _ in options]
+        buttons = ipywidgets.ToggleButtons(
+            options=options,
+            value=value,
+            tooltips=tips,
+            layout=_WIDE,
+            style={"button_width": "auto"},
+        )
+        self.holders = [buttons]
+        return buttons
+
+    def _boxes(self, chosen: list[int | None]) -> Any:
+        self.holders = [
+            ipywidgets.Checkbox(
+                description=choice.title,
+                value=place in chosen,
+                indent=False,
+                layout={"width": "auto", "margin": "0 1em 0 0"},
+            )
+            for place, choice in enumerate(self.field.choices)
+        ]
+        flow = {"flex_flow": "row wrap", "max_height": "12em", "overflow": "auto"}
+        return ipywidgets.HBox(self.holders, layout={**_WIDE, **flow})
 
     def _place(self, value: Any) -> int | None:
+        # By place, not by value: JSON's 1 and true are the same to a widget.
         places = (n for n, choice in enumerate(self.field.choices) if choice.value == value)
         return None if value is None else next(places, None)
 
@@ -184,26 +224,44 @@ class _Input:
         Raises:
             MisfitError: It does not fit, or is needed and missing.
         """
+        value = self._chosen() if self.field.kind is Kind.CHOICES else self._given()
+        if value is MISSING and self.field.required:
+            raise MisfitError("is needed")
+        return value
+
+    def _chosen(self) -> Any:
+        boxes = zip(self.field.choices, self.holders, strict=True)
+        chosen = [choice.value for choice, box in boxes if box.value]
+        return self.field.check(chosen) if chosen or self.field.required else MISSING
+
+    def _given(self) -> Any:
         item, given = self.field, self.widget.value
-        if item.kind is Kind.CHOICES:
-            chosen = [item.choices[place].value for place in given]
-            return item.check(chosen) if chosen or item.required else MISSING
         if given is None or (isinstance(given, str) and not given.strip()):
-            if item.required:
-                raise MisfitError("is needed")
             return MISSING
         if item.kind is Kind.BOOLEAN:
             return item.check(given)
-        if item.kind is Kind.CHOICE:
+        if item.kind is Kind.CHOICE and isinstance(given, int):
             return item.check(item.choices[given].value)
+        for choice in item.choices:  # a title first: it may be another's number
+            if choice.title == given:
+                return item.check(choice.value)
         return item.read(given)
 
+    def mark(self, *, wrong: bool) -> None:
+        """Marks the field and puts the cursor into it, or takes the mark away."""
+        if not wrong:
+            self.widget.remove_class(_WRONG)
+            return
+        self.widget.add_class(_WRONG)
+        self.holders[0].focus()
+
     def clear(self) -> None:
-        """Takes what was typed out of the widget, which is saved with the notebook, and ends it."""
-        if hasattr(self.widget, "options"):
-            self.widget.options = ()
-        else:
-            self.widget.value = ""
+        """Takes what was filled in out of the widgets, which are saved, and ends them."""
+        for holder in self.holders:
+            if hasattr(holder, "options"):
+                holder.options = ()
+            holder.value = {bool: False, str: ""}.get(type(holder.value))
+            holder.close()
         self.widget.close()
         self.label.close()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from importlib.metadata import version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -92,6 +93,9 @@ class InteractiveFrontEnd(FrontEnd):
         self.variables[session.name] = variable
         self._opened.append(session)
 
+    def before_cell(self, *_: object) -> None:
+        """Called as a cell begins."""
+
     def after_cell(self, *_: object) -> None:
         """Shows the sessions this cell opened and did not show: their link has to be seen."""
         waiting, self._opened = self._opened, []
@@ -116,6 +120,16 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         self._told: tuple[object, object] | None = None
         self._asked: tuple[object, object] | None = None
         self._since = 0.0
+        self._running: dict[str, Any] | None = self._parent()
+
+    def before_cell(self, *_: object) -> None:
+        """Notes the cell that is running."""
+        self._running = self._parent()
+
+    def after_cell(self, *_: object) -> None:
+        """Notes that no cell is running, and shows the sessions this one opened."""
+        self._running = None
+        super().after_cell()
 
     def show(self, session: Session) -> None:
         """Displays the session's card; it finishes itself."""
@@ -135,7 +149,9 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         if asking.forms and self._handles_clicks():
             from mcp_notebook.ipython.forms import Form
 
-            self._show_form(Form(asking))
+            form = Form(asking)
+            self._listen(form.inputs)
+            self._show_form(form)
         elif asking.question.url is not None:
             from mcp_notebook.ipython import forms
 
@@ -148,9 +164,30 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         self.display(form)
         background().post(form.follow)
 
+    def _listen(self, inputs: Iterable[Any]) -> None:
+        for widget in inputs:
+            widget.observe(self._acknowledge, ["value", "index"])
+
+    def _acknowledge(self, _: object) -> None:
+        """Tells the front end that a widget's change has come, where the kernel does not.
+
+        ipykernel 7.4 takes the messages of widgets while a cell awaits, but publishes no status for
+        them. The widgets wait for it: of a word that is typed only the first letter would come.
+        """
+        message = self._parent()
+        if self._running is None or message.get("header", {}).get("msg_type") != "comm_msg":
+            return
+        for state, parent in (("idle", message), ("busy", self._running)):
+            kernel = self.shell.kernel
+            content = {"execution_state": state}
+            kernel.session.send(kernel.iopub_socket, "status", content, parent, ident=b"status")
+
     def _handles_clicks(self) -> bool:
         # Before 7.4 a click during an await is handled after the cell, or in another thread.
-        major, minor = version("ipykernel").split(".")[:2]
+        try:
+            major, minor = version("ipykernel").split(".")[:2]
+        except PackageNotFoundError:  # another kernel
+            return False
         return (int(major), int(minor)) >= (7, 4)
 
     def progress(self, progress: Progress) -> None:
@@ -197,6 +234,8 @@ class NotebookFrontEnd(InteractiveFrontEnd):
         known = self._cards.get(id(session))
         if known is None:
             card = Card(session, lambda: self.view(session), again=session.connection.open)
+            if self._handles_clicks():
+                self._listen(card.inputs)
             self._cards[id(session)] = known = (session, card)
         return known[1]
 

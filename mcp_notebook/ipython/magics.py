@@ -89,6 +89,7 @@ class MCPMagics(Magics):
         space = workspace()
         front_end = kind(self.shell, space)
         space.use(front_end)
+        self.shell.events.register("pre_run_cell", front_end.before_cell)
         self.shell.events.register("post_run_cell", front_end.after_cell)
         return Commands(self.shell, space, front_end)
 
@@ -99,9 +100,10 @@ class MCPMagics(Magics):
         with contextlib.suppress(ValueError):
             self.shell.configurables.remove(self)  # type: ignore[arg-type] # typed too narrowly
         if self._commands is not None:
-            after_cell = self._commands.front_end.after_cell
+            front_end = self._commands.front_end
             with contextlib.suppress(ValueError):
-                self.shell.events.unregister("post_run_cell", after_cell)
+                self.shell.events.unregister("pre_run_cell", front_end.before_cell)
+                self.shell.events.unregister("post_run_cell", front_end.after_cell)
 
 
 _loaded: MCPMagics | None = None

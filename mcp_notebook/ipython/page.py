@@ -50,6 +50,8 @@ def sections(text: str) -> Page:
 
 def _line(line: str) -> Html:
     """Returns a line: a sentence, or under one a label and its value, as `trust.launch` has it."""
+    if not line.strip():
+        return Html("<br>")
     if not line.startswith("  "):
         return html.tag("div", typed(line))
     pair = _PAIR.fullmatch(line)

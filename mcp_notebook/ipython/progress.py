@@ -134,7 +134,7 @@ def _log(now: Progressing) -> Html:
 
 
 _STYLE = (
-    "color:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 68%,transparent));"
+    "color:color-mix(in srgb,currentColor 65%,transparent);"
     "font-size:var(--jp-ui-font-size1,13px);font-variant-numeric:tabular-nums;"
     "line-height:1.5;overflow-wrap:anywhere"
 )

@@ -31,10 +31,10 @@ _SHORT_CELL, _LONG_CELL = 20, 40
 _TAGS = re.compile(r"<[^>]*>")
 
 STYLE = """\
-.mcpnb{--mcpnb-dim:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 68%,transparent));\
+.mcpnb{--mcpnb-dim:color-mix(in srgb,currentColor 65%,transparent);\
 font-size:var(--jp-ui-font-size1,13px);line-height:1.5;\
 color:var(--jp-ui-font-color1,inherit);display:grid;grid-template-columns:minmax(0,1fr);gap:.5em;\
-margin-top:var(--jp-code-padding,5px);padding-left:.6em}
+margin-top:var(--jp-code-padding,5px);padding-left:.6em;overflow-wrap:anywhere}
 .mcpnb-said{padding-left:calc(.6em - 2px);border-left:2px solid var(--jp-border-color2,#80808040)}
 .mcpnb pre,.mcpnb code,.mcpnb-tree{font-family:var(--jp-code-font-family,ui-monospace,monospace);\
 font-size:var(--jp-code-font-size,13px)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.driving.lab import Lab, Page, jupyterlab, missing
+from tests.driving.lab import Page
 from tests.peers import callback_url, serve_authority, serve_tools
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
@@ -21,21 +20,6 @@ for name in list(workspace().sessions): workspace().remove(name)
 """
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-# Not for the whole session: while playwright is open its loop counts as running in this thread,
-# and every asynchronous test after it would fail.
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Iterator[Lab]:
-    lacking = missing()
-    if lacking:
-        if os.environ.get("CI") == "true":
-            pytest.fail(lacking)
-        pytest.skip(lacking)
-    folder = tmp_path_factory.mktemp("lab")
-    env = {"MCP_NOTEBOOK_HOME": str(folder / "home"), "MCP_NOTEBOOK_TOKEN_STORE": "memory"}
-    with jupyterlab(folder, env=env) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,39 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+CONTRASTS = """area => {
+    const colour = text => {
+        const [r, g, b, alpha = 1] = text.match(/[\\d.]+(e-?\\d+)?/g).map(Number);
+        return text.startsWith('color') ? [r * 255, g * 255, b * 255, alpha] : [r, g, b, alpha];
+    };
+    const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]));
+    const behind = element => {
+        const layers = [];
+        for (let at = element; at; at = at.parentElement) {
+            layers.unshift(colour(getComputedStyle(at).backgroundColor));
+        }
+        return layers.reduce((below, layer) => over(layer, below), [255, 255, 255]);
+    };
+    const luminance = rgb => {
+        const [r, g, b] = rgb.map(part => part / 255)
+            .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const texts = document.createTreeWalker(area, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) {
+        const [text, element] = [texts.currentNode.data.trim(), texts.currentNode.parentElement];
+        if (!text || element.tagName === 'STYLE' || !element.checkVisibility()) continue;
+        const back = behind(element);
+        const front = over(colour(getComputedStyle(element).color), back);
+        const [dark, light] = [luminance(back), luminance(front)].sort((a, b) => a - b);
+        found.push([text.slice(0, 60), (light + 0.05) / (dark + 0.05)]);
+    }
+    return found;
+}"""
+"""Every visible text with the contrast of its colour and what is behind it."""
+
+
 def missing() -> str:
     """Returns what this machine lacks for a browser test, or nothing."""
     if CHROMIUM is None:
@@ -195,6 +228,11 @@ class Page:
             self.wait_for_idle()
         return int(number)
 
+    def interrupt(self) -> None:
+        """Presses Stop, and waits until the kernel is idle."""
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+        self.wait_for_idle()
+
     def run_all(self) -> None:
         """Runs every cell; does not wait."""
         self.page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
@@ -222,6 +260,56 @@ class Page:
         text = str(tab.inner_text("body"))
         tab.close()
         return text
+
+    def sign_in(self, number: int) -> None:
+        """Finishes the sign-in of the card in a cell."""
+        self.follow(number)
+        self.output(number).get_by_text("Connected").wait_for()
+
+    def theme(self, *, dark: bool) -> None:
+        """Changes the theme, and waits until everything has it."""
+        name = "JupyterLab Dark" if dark else "JupyterLab Light"
+        self.page.evaluate(
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name
+        )
+        self.page.wait_for_function(
+            """([name, light]) => document.body.dataset.jpThemeName === name
+                && document.body.dataset.jpThemeLight === light
+                && getComputedStyle(document.body).getPropertyValue('--jp-ui-font-color2')""",
+            arg=[name, str(not dark).lower()],
+        )
+
+    @contextmanager
+    def narrow(self, width: int) -> Iterator[None]:
+        """Has the window so many pixels for the block."""
+        before = self.page.viewport_size
+        self.page.set_viewport_size({**before, "width": width})
+        try:
+            self.page.wait_for_function("width => window.innerWidth === width", arg=width)
+            yield
+        finally:
+            self.page.set_viewport_size(before)
+
+    def contrasts(self, number: int) -> dict[str, float]:
+        """Returns every text that a cell's outputs show, and its contrast (WCAG 2.2, 1.4.3)."""
+        outputs = self.cell(number).locator(".jp-OutputArea-output").all()
+        return dict(pair for output in outputs for pair in output.evaluate(CONTRASTS))
+
+    def scrolls_sideways(self, number: int) -> bool:
+        """Tells whether an output as a whole is wider than its place."""
+        return bool(
+            self.cell(number)
+            .locator(".jp-OutputArea-output")
+            .evaluate_all("all => all.some(out => out.scrollWidth > out.clientWidth + 1)")
+        )
+
+    def tab_to(self, target: Any, *, steps: int = 40) -> None:
+        """Presses Tab until an element has the focus."""
+        for _ in range(steps):
+            if target.evaluate("element => element === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError("Tab does not lead there")
 
     def save(self) -> str:
         """Saves the notebook and returns what is in the file."""
