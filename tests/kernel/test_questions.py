@@ -85,7 +85,7 @@ def test_an_awaited_question_is_a_form_that_keeps_no_answer(open_shop):
     cell = nb.start("answer = await shop.tools.ask.aio()")
     form = nb.wait_for_face("What is your name?")
     assert "shop" in form
-    nb.type_into(nb.wait_for_widget("TextModel", lambda s: s["tooltip"] == "Name"), "Zacharias")
+    nb.type_into(nb.wait_for_widget("TextModel", lambda s: s["description"] == "Name"), "Zacharias")
     nb.click("Send")
     assert not cell.wait(20).error
     nb.wait_for_face("answered")
