@@ -17,6 +17,11 @@ many kernels, one rotating token            `test_many_kernels`, `tests.auth.tes
 the renewal's answer is lost                here; `test_many_kernels`
 stores that fail, lock, are slow or full    `tests.auth.test_stores`, `test_silent_store`,
                                             `test_store_choice`, `test_keeper`
+torn writes, Windows' limits                `tests.auth.test_stores`, `test_keeper`
+two sign-ins at once, sign-out elsewhere    `test_many_kernels`, `tests.auth.test_sign_in`,
+                                            `test_locks`, `test_keeper`
+names as paths, copies, pickles             `tests.auth.test_keeper`, `tests.test_looking`
+what a program of the machine inherits      `test_programs`
 no front end, no person, another machine    `test_main_street`, `test_terminal`, `test_grants`
 `%load_ext` twice, reload                   `test_main_street`
 shutdown with all that may be open          here; `tests.test_connection`, `tests.test_background`
