@@ -182,6 +182,20 @@ def test_the_clock_is_for_people():
     assert Progressing(title="w", elapsed=185).clock == "3:05 min"
 
 
+def test_the_time_that_a_person_takes_to_answer_is_not_the_works(monkeypatch):
+    now = 1_000.0
+    monkeypatch.setattr("mcp_notebook.waiting.progress.time.monotonic", lambda: now)
+    progress = Progress("work")
+    progress.begin()
+    now += 3
+    progress.hold()
+    now += 100
+    progress.release()
+    now += 4
+    progress.end()
+    assert progress.look().elapsed == 7
+
+
 def test_work_is_shown_once_it_reports_or_lasts_until_it_is_over(monkeypatch):
     progress = Progress("work")
     assert not progress.worth_showing
@@ -189,9 +203,10 @@ def test_work_is_shown_once_it_reports_or_lasts_until_it_is_over(monkeypatch):
     assert not progress.worth_showing
     progress.report(0)
     assert progress.worth_showing
-    progress.held = True
+    progress.hold()
     assert not progress.worth_showing
-    progress.held = False
+    progress.release()
+    assert progress.worth_showing
     progress.end()
     assert not progress.worth_showing
     silent = Progress("work")

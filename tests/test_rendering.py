@@ -96,6 +96,14 @@ def test_the_output_is_closed_to_mathematics_and_scripts():
     assert "@import" not in html.STYLE
 
 
+def test_a_large_first_member_hides_none_of_the_others():
+    branch = [{"number": n, "words": "w" * 80, "below": {"a": ["x" * 70] * 9}} for n in range(99)]
+    shown = html.tree({"first": branch, "second": {"a": "y" * 80}, "third": branch})
+    assert all(f">{name}</span>" in shown for name in ("first", "second", "third"))
+    assert "y" * 80 in shown
+    assert shown.count("<li>") < 1_300  # what is shown stays bounded
+
+
 def test_a_value_that_fits_is_whole_and_is_json():
     value = {"a": [1, 2.5, None, True], "b": {"c": "ü" * 90}, "d": [], "e": {}}
     assert json.loads(rendering.json_text(value, rest=".data")) == value

@@ -219,7 +219,7 @@ class Questions:
             return self._unanswered(call, question, "no call of yours is under way")
         wait = call.wait
         asking = Asking(question, forms=wait.asks_forms, seconds=end - time.monotonic())
-        call.progress.held = True
+        call.progress.hold()
         try:
             await wait.in_waiting_thread(lambda: self._put(asking))
             answer = await asking.answer()
@@ -230,7 +230,7 @@ class Questions:
             return Answer("cancel")
         finally:
             asking.cancel()
-            call.progress.held = False
+            call.progress.release()
         return self._unanswered(call, question, answer.why) if answer.why else answer
 
     async def _prepared(

@@ -88,6 +88,7 @@ class Progress:
     def __init__(self, title: str) -> None:
         self.title = title
         self.held = False
+        self._held_since = 0.0
         self._began: float | None = None
         self._ended: float | None = None
         self._failed = False
@@ -98,6 +99,16 @@ class Progress:
     def begin(self) -> None:
         """Starts the clock; until then there is nothing to show."""
         self._began = self._began or time.monotonic()
+
+    def hold(self) -> None:
+        """Stops the clock: a person is thinking, not the server working."""
+        self.held, self._held_since = True, time.monotonic()
+
+    def release(self) -> None:
+        """Lets the clock go on from where it was held."""
+        self.held = False
+        if self._began is not None:
+            self._began += time.monotonic() - max(self._began, self._held_since)
 
     def restart(self) -> None:
         """Starts the clock anew: what it ran for so far was a person's time, not the work's."""
@@ -142,7 +153,7 @@ class Progress:
             done=done,
             total=total,
             message=_harmless(message),
-            elapsed=now - (self._began or now),
+            elapsed=max(0.0, now - (self._began or now)),
             lines=lines,
             dropped=self._logged - len(lines),
             over=self._ended is not None,
