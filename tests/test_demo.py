@@ -176,6 +176,14 @@ def test_what_another_client_was_given_is_refused(web, demo, origin):
     assert refresh(web, origin, client_id, tokens["refresh_token"]).status_code == 200
 
 
+def test_a_form_that_is_too_long_or_says_a_thing_twice_is_refused(web, origin):
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    twice = web.post(f"{origin}/token", content="grant_type=a&grant_type=b", headers=headers)
+    assert (twice.status_code, twice.json()["error"]) == (400, "invalid_request")  # RFC 6749 §3.2
+    long = web.post(f"{origin}/token", content="grant_type=" + "a" * 70_000, headers=headers)
+    assert (long.status_code, long.json()["error"]) == (413, "invalid_request")
+
+
 def test_a_page_of_consent_is_answered_once(web, origin):
     page = web.get(link(origin, register(web, origin).json()["client_id"]))
     form = {"page": re.search(r'name="page" value="([^"]+)"', page.text)[1], "decision": "approve"}
