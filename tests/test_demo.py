@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from urllib.parse import urlsplit
 
 import httpx2
@@ -234,6 +235,10 @@ def test_a_client_with_a_secret_must_show_it_as_it_registered(web, origin, metho
     assert by.pop(method).status_code == 200
     assert [reply.status_code for reply in by.values()] == [401]
     assert web.post(f"{origin}/revoke", data=form | {"client_id": both[0]}).status_code == 401
+    guessed = (both[0], "guessed")
+    posted = form | {"client_id": both[0], "client_secret": "guessed"}
+    assert web.post(f"{origin}/revoke", data=form, auth=guessed).status_code == 401
+    assert web.post(f"{origin}/revoke", data=posted).status_code == 401
 
 
 # -- what it remembers
@@ -269,6 +274,15 @@ def test_an_access_token_ends_with_its_time(tmp_path):
     _, answer = ledger.issue(Grant(client_id="c", scope="explore", resource="r"))
     assert ledger.access(answer["access_token"]) is None
     assert ledger.rotate(answer["refresh_token"], "c")
+
+
+def test_a_token_that_is_still_written_down_is_no_good_after_its_time(monkeypatch):
+    ledger = Ledger()
+    _, answer = ledger.issue(Grant(client_id="c", scope="explore", resource="r"))
+    now = time.time()
+    monkeypatch.setattr("mcp_notebook.demo.ledger.time.time", lambda: now + 31 * 86_400)
+    assert ledger.access(answer["access_token"]) is None
+    assert ledger.rotate(answer["refresh_token"], "c") is None
 
 
 # -- its life
