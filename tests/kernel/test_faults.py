@@ -3,38 +3,38 @@
 Where each fault is tested, besides here (AS: authorization server):
 
 ==========================================  ======================================================
-AS down at connect, while signing in        here; `tests.auth.test_credentials`, `test_flows`
-AS busy (429, Retry-After)                  `tests.auth.test_grants`, `test_fetch`
-server busy or broken (429, 5xx, pages)     here; `tests.test_transport`
-resets, lost and cut answers, silence       here; `tests.test_transport`
-server restarts in either era               here; `tests.test_connection`
-idle connections that were closed           `tests.test_transport`
-the machine sleeps, clocks jump             here; `test_sleep`, `tests.test_sleep`,
-                                            `tests.auth.test_sign_in` (the sign-in's clocks)
-kernel dies in a sign-in                    `tests.auth.test_flows`
-Stop, time limits, cancelled awaits         here; `test_main_street`, `tests.test_waiting`
-many kernels, one rotating token            `test_many_kernels`, `tests.auth.test_locks`
+AS down at connect, while signing in        here; `auth.test_credentials`, `test_flows`
+AS busy (429, Retry-After)                  `auth.test_grants`, `test_fetch`
+server busy or broken (429, 5xx, pages)     here; `client.test_transport`
+resets, lost and cut answers, silence       here; `client.test_transport`
+server restarts in either era               here; `client.test_connection`
+idle connections that were closed           `client.test_transport`
+the machine sleeps, clocks jump             here; `test_sleep`, `client.test_sleep`,
+                                            `auth.test_sign_in` (the sign-in's clocks)
+kernel dies in a sign-in                    `auth.test_flows`
+Stop, time limits, cancelled awaits         here; `test_main_street`, `waiting.test_waiting`
+many kernels, one rotating token            `test_many_kernels`, `auth.test_locks`
 the renewal's answer is lost                here; `test_many_kernels`
-stores that fail, lock, are slow or full    `tests.auth.test_stores`, `test_silent_store`,
+stores that fail, lock, are slow or full    `auth.test_stores`, `test_silent_store`,
                                             `test_store_choice`, `test_keeper`
-torn writes, Windows' limits                `tests.auth.test_stores`, `test_keeper`
-two sign-ins at once, sign-out elsewhere    `test_many_kernels`, `tests.auth.test_sign_in`,
+torn writes, Windows' limits                `auth.test_stores`, `test_keeper`
+two sign-ins at once, sign-out elsewhere    `test_many_kernels`, `auth.test_sign_in`,
                                             `test_locks`, `test_keeper`
-names as paths, copies, pickles             `tests.auth.test_keeper`, `tests.test_looking`
+names as paths, copies, pickles             `auth.test_keeper`, `session.test_looking`
 what a program of the machine inherits      `test_programs`
 no front end, no person, another machine    `test_main_street`, `test_terminal`, `test_grants`
 `%load_ext` twice, reload                   `test_main_street`
-shutdown with all that may be open          here; `tests.test_connection`, `tests.test_background`
+shutdown with all that may be open          here; `client.test_connection`, `test_background`
 a cell that computes                        here
-huge answers                                `tests.test_transport`, `tests.test_results`
-proxies, certificates                       `tests.test_transport`, `tests.auth.test_fetch`
-the network is gone (no DNS)                here; `tests.auth.test_fetch`
-token endpoint moves                        `tests.auth.test_credentials`
+huge answers                                `client.test_transport`, `results.test_results`
+proxies, certificates                       `client.test_transport`, `auth.test_fetch`
+the network is gone (no DNS)                here; `auth.test_fetch`
+token endpoint moves                        `auth.test_credentials`
 a server begins to want sign-ins            here
-fork                                        here; `tests.auth.test_locks`, `tests.test_background`
-callbacks of the person that raise          `tests.test_connection`, `tests.test_questions`
-endless 401 and 403                         here; `tests.test_refusals`
-hostile schemas                             here; `tests.test_schemas`
+fork                                        here; `auth.test_locks`, `test_background`
+callbacks of the person that raise          `client.test_connection`, `waiting.test_questions`
+endless 401 and 403                         here; `client.test_refusals`
+hostile schemas                             here; `schema.test_schemas`
 ==========================================  ======================================================
 """
 

@@ -12,7 +12,7 @@ POOLS = {
     "pool = concurrent.futures.ProcessPoolExecutor(\n"
     "    2, mp_context=multiprocessing.get_context('spawn'))",
     "dask": "from distributed import Client, LocalCluster\n"
-    "cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)\n"
+    "cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=':0')\n"
     "pool = Client(cluster)",
 }
 

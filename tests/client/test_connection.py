@@ -549,7 +549,7 @@ async def test_signing_out_closes_and_forgets(authority, guarded):
 
 # -- programs on this machine -----------------------------------------------------------------
 
-PROGRAM = Path(__file__).with_name("peers") / "program.py"
+PROGRAM = Path(__file__).parents[1] / "peers" / "program.py"
 
 
 def program(*arguments: str, **options):

@@ -37,9 +37,9 @@ from mcp_notebook.errors import (
     ToolFailedError,
 )
 from mcp_notebook.waiting.frontend import FrontEnd
+from tests.batch.test_batch_faults import calls, press_stop_when
 from tests.mapping import Answering, Clicking, Watching, session_with
 from tests.peers import Seen, serve_authority, serve_tools
-from tests.test_batch_faults import calls, press_stop_when
 
 PATIENCE = 30
 

@@ -27,9 +27,9 @@ from mcp_notebook.errors import (
 from mcp_notebook.recording.player import Player
 from mcp_notebook.redaction import conceal
 from mcp_notebook.workspace import Workspace, workspace
+from tests.client.test_tasks import Desk
 from tests.connecting import toy
 from tests.peers import serve_tools
-from tests.test_tasks import Desk
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from distributed import Client, LocalCluster
 
 from mcp_notebook.batch.batch import BatchStopped
 from mcp_notebook.errors import ExecutorError, ToolError
+from tests.batch.test_batch_faults import press_stop_when
 from tests.mapping import Clicking, session_with
 from tests.peers import serve_authority, serve_tools
-from tests.test_batch_faults import press_stop_when
 
 PATIENCE = 30
 WORKERS = 3
@@ -24,7 +24,7 @@ WORKERS = 3
 @pytest.fixture(scope="module")
 def cluster():
     with LocalCluster(
-        n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+        n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
     ) as cluster:
         yield cluster
 
