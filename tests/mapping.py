@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mcp_notebook.auth.stores import MemoryStore
@@ -16,7 +18,7 @@ from mcp_notebook.session.session import Session
 from mcp_notebook.waiting.elicitation import Asking
 from mcp_notebook.waiting.frontend import FrontEnd
 from mcp_notebook.waiting.questions import Question
-from tests.peers import visit
+from tests.peers import Seen, visit
 
 
 @contextlib.contextmanager
@@ -71,3 +73,22 @@ class Clicking(FrontEnd):
         if session.status == "signing_in" and sign_in.url and sign_in.url not in self.links:
             self.links.append(sign_in.url)
             threading.Thread(target=visit, args=(sign_in.url,)).start()
+
+
+def calls(seen: Seen) -> bool:
+    """Tells whether a request is a tool call, for ``fail_next``."""
+    return bool(seen.tool)
+
+
+def press_stop_when(condition: Callable[[], bool]) -> threading.Thread:
+    """Presses Stop (SIGINT in the main thread) once the condition holds."""
+
+    def press() -> None:
+        end = time.monotonic() + 20
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.005)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread

@@ -21,20 +21,6 @@ from mcp_notebook.batch.sink import JSONLines, Record
 from mcp_notebook.errors import MCPNotebookError, ToolError
 from mcp_notebook.results import arrow
 from mcp_notebook.results.tool_result import ToolResult
-from tests.mapping import session_with
-from tests.peers import serve_tools
-
-
-@pytest.fixture
-def tools():
-    with serve_tools(unguarded=True, json_response=True) as tools:
-        yield tools
-
-
-@pytest.fixture
-def session(tools):
-    with session_with(tools.url) as session:
-        yield session
 
 
 def column(values: list, **more) -> pa.ChunkedArray:

@@ -11,20 +11,6 @@ import pytest
 from mcp_notebook.errors import ToolArgumentError, ToolError, ToolFailedError, UnknownToolError
 from mcp_notebook.session.tools import Tool
 from tests.mapping import Answering, Watching, session_with
-from tests.peers import serve_tools
-
-
-@pytest.fixture
-def tools():
-    with serve_tools(unguarded=True, json_response=True) as tools:
-        yield tools
-
-
-@pytest.fixture
-def session(tools):
-    with session_with(tools.url) as session:
-        yield session
-
 
 # -- rows -------------------------------------------------------------------------------------
 

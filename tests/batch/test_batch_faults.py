@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import time
 
@@ -13,46 +12,7 @@ from mcp_notebook.batch import mapping, pacing
 from mcp_notebook.batch.batch import BatchStopped
 from mcp_notebook.batch.pacing import Throttle
 from mcp_notebook.errors import ConnectionFailedError, ToolError
-from tests.mapping import Answering, session_with
-from tests.peers import Seen, serve_tools
-
-
-@pytest.fixture
-def tools():
-    with serve_tools(unguarded=True, json_response=True) as tools:
-        yield tools
-
-
-@pytest.fixture
-def session(tools):
-    with session_with(tools.url) as session:
-        yield session.wait()
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """The pauses a server does not name are short."""
-    monkeypatch.setattr(pacing, "PAUSE", 0.01)
-    monkeypatch.setattr(pacing, "LONGEST_PAUSE", 0.05)
-
-
-def calls(seen: Seen) -> bool:
-    return bool(seen.tool)
-
-
-def press_stop_when(condition) -> threading.Thread:
-    """Presses Stop (SIGINT in the main thread) once the condition holds."""
-
-    def press() -> None:
-        end = time.monotonic() + 20
-        while not condition() and time.monotonic() < end:
-            time.sleep(0.005)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    return thread
-
+from tests.mapping import Answering, calls, press_stop_when, session_with
 
 # -- politeness -------------------------------------------------------------------------------
 

@@ -13,8 +13,7 @@ from distributed import Client, LocalCluster
 
 from mcp_notebook.batch.batch import BatchStopped
 from mcp_notebook.errors import ExecutorError, ToolError
-from tests.batch.test_batch_faults import press_stop_when
-from tests.mapping import Clicking, session_with
+from tests.mapping import Clicking, press_stop_when, session_with
 from tests.peers import serve_authority, serve_tools
 
 PATIENCE = 30
@@ -34,18 +33,6 @@ def client(cluster):
     with Client(cluster) as client:
         client.wait_for_workers(WORKERS, timeout=PATIENCE)
         yield client
-
-
-@pytest.fixture
-def tools():
-    with serve_tools(unguarded=True, json_response=True) as tools:
-        yield tools
-
-
-@pytest.fixture
-def session(tools):
-    with session_with(tools.url) as session:
-        yield session.wait()
 
 
 def rows(number: int) -> list[dict[str, float]]:

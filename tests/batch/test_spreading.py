@@ -22,7 +22,7 @@ from mcp_notebook.auth.handed import Handed
 from mcp_notebook.auth.metadata import Challenge
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
-from mcp_notebook.batch import pacing, spreading, worker
+from mcp_notebook.batch import spreading, worker
 from mcp_notebook.batch.batch import BatchStopped
 from mcp_notebook.batch.chunks import Chunk, Reply
 from mcp_notebook.batch.spreading import pool_for
@@ -37,30 +37,10 @@ from mcp_notebook.errors import (
     ToolFailedError,
 )
 from mcp_notebook.waiting.frontend import FrontEnd
-from tests.batch.test_batch_faults import calls, press_stop_when
-from tests.mapping import Answering, Clicking, Watching, session_with
+from tests.mapping import Answering, Clicking, Watching, calls, press_stop_when, session_with
 from tests.peers import Seen, serve_authority, serve_tools
 
 PATIENCE = 30
-
-
-@pytest.fixture
-def tools():
-    with serve_tools(unguarded=True, json_response=True) as tools:
-        yield tools
-
-
-@pytest.fixture
-def session(tools):
-    with session_with(tools.url) as session:
-        yield session.wait()
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """The pauses a server does not name are short."""
-    monkeypatch.setattr(pacing, "PAUSE", 0.01)
-    monkeypatch.setattr(pacing, "LONGEST_PAUSE", 0.05)
 
 
 def spawning(workers: int = 2) -> ProcessPoolExecutor:
