@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from mcp_notebook.session.prompts import Prompt, PromptResult, Prompts
     from mcp_notebook.session.resources import Resource, Resources
     from mcp_notebook.session.session import Session
-    from mcp_notebook.session.tools import Tool, Tools
+    from mcp_notebook.session.tool import Tool
+    from mcp_notebook.session.tools import Tools
     from mcp_notebook.waiting.questions import Question, accept_defaults
 
 __all__ = [
@@ -115,7 +116,7 @@ _ROOMS = {
     "Resources": "session.resources",
     "Session": "session.session",
     "Status": "client.status",
-    "Tool": "session.tools",
+    "Tool": "session.tool",
     "ToolResult": "results.tool_result",
     "Tools": "session.tools",
     "accept_defaults": "waiting.questions",

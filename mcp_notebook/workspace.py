@@ -20,7 +20,8 @@ from mcp_notebook.client.connection import Connection
 from mcp_notebook.client.status import Status
 from mcp_notebook.config import catalog
 from mcp_notebook.config.accounts import AccountBook
-from mcp_notebook.config.servers import Server, ServerBook
+from mcp_notebook.config.book import ServerBook
+from mcp_notebook.config.servers import Server
 from mcp_notebook.config.trust import TrustBook
 from mcp_notebook.demo.launch import DemoServer, listens, start
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError, SignInError

@@ -11,7 +11,7 @@ import pytest
 
 import mcp_notebook
 from mcp_notebook import __version__
-from mcp_notebook.commands import command
+from mcp_notebook.commands import manual, parsing
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,9 +26,9 @@ def test_every_command_that_is_shown_is_understood(line):
     for word, meaning in STANDS_FOR.items():
         line = line.replace(word, meaning)
     if " " in line:
-        assert command.parse(line)
+        assert parsing.parse(line)
     else:
-        assert command.help_text(line)  # it is only named
+        assert manual.help_text(line)  # it is only named
 
 
 def test_the_two_commands_do_all_the_set_up():

@@ -38,8 +38,9 @@ from mcp_notebook.auth.asking import (
 )
 from mcp_notebook.auth.assertions import DpopKey
 from mcp_notebook.auth.authorization import Pkce, authorization_url
-from mcp_notebook.auth.callback import Callback, PortTakenError
+from mcp_notebook.auth.callback import Callback
 from mcp_notebook.auth.client import RegisteredClient
+from mcp_notebook.auth.loopback import PortTakenError
 from mcp_notebook.auth.metadata import AuthorizationServer, Discovery
 from mcp_notebook.auth.pages import Page
 from mcp_notebook.auth.record import TokenRecord

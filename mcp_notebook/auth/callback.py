@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import re
 import socket
 import struct
 import sys
@@ -32,15 +30,14 @@ from mcp_notebook.auth.answer import (
     read_answer,
     read_pasted,
 )
+from mcp_notebook.auth.loopback import LOOPBACK, bound
 from mcp_notebook.auth.pages import Page
+from mcp_notebook.auth.request_head import HEAD_LIMIT, RefusedError, target_of
 from mcp_notebook.errors import SignInError
 from mcp_notebook.redaction import printable
 
 HEAD_SECONDS = 3.0
 """Seconds a request has to arrive in."""
-
-HEAD_LIMIT = 16 * 1024
-"""Bytes a request may have; a single header has half of it."""
 
 CONNECTIONS = 8
 """Connections that are served at a time; a ninth takes the place of the one idle for longest."""
@@ -56,18 +53,6 @@ CLOSE_SECONDS = 1.0
 
 WRONG_STATES = 50
 """Answers with a wrong state that get a page; whoever sends more is not worth a reply."""
-
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]+) HTTP/1\.[01]")
-_FIELD_NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2, token
-_LOOPBACK = {"127.0.0.1": ("127.0.0.1",), "::1": ("::1",), "localhost": ("127.0.0.1", "::1")}
-
-
-class PortTakenError(Exception):
-    """The port cannot be bound; most likely another program has it."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(port)
-        self.port = port
 
 
 @dataclass(eq=False)
@@ -131,7 +116,7 @@ class Callback:
             PortTakenError: The port cannot be had.
             SignInError: The host is not this machine.
         """
-        if host not in _LOOPBACK:
+        if host not in LOOPBACK:
             raise SignInError(
                 f"The callback host {printable(host, 60)!r} is not this machine.",
                 hint="Use 127.0.0.1, ::1 or localhost (RFC 8252 §7.3).",
@@ -139,7 +124,7 @@ class Callback:
         if port is not None and port in cls._lingering:
             cls._lingering[port].close()
             await asyncio.sleep(0)  # its connections are closed in the loop's next turn
-        callback = cls(_bound(host, port), host=host, path=path, server=server)
+        callback = cls(bound(host, port), host=host, path=path, server=server)
         for listener in callback._sockets:
             callback._servers.append(
                 await asyncio.start_server(callback._serve, sock=listener, limit=HEAD_LIMIT)
@@ -266,10 +251,10 @@ class Callback:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             self._connections[writer] = True
-            path, query = _target(head, self._authority)
+            path, query = target_of(head, self._authority)
         except asyncio.LimitOverrunError:
             return pages.refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return pages.refusal(refused.status)
         if path == self._path:
             return self._judge(query)
@@ -301,91 +286,6 @@ class Callback:
             page = pages.UNDECIDED
         answered.shown_page = page
         return page
-
-
-class _RefusedError(Exception):
-    """A request that gets no further than its status."""
-
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def _target(head: bytes, authority: str) -> tuple[str, str]:
-    """Returns path and query of a request that may be looked at.
-
-    Raises:
-        _RefusedError: It is no plain navigation of a browser to this very address.
-    """
-    first, *lines = head[:-4].split(b"\r\n")
-    request = _REQUEST_LINE.fullmatch(first)
-    if request is None:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST)
-    fields: dict[bytes, list[bytes]] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if len(line) > HEAD_LIMIT // 2:
-            raise _RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        if not colon or not _FIELD_NAME.fullmatch(name):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST)
-        fields.setdefault(name.lower(), []).append(value.strip())
-    # A page that had its own name resolve to this machine shows it here (DNS rebinding).
-    if fields.get(b"host") != [authority.encode()]:
-        raise _RefusedError(HTTPStatus.MISDIRECTED_REQUEST)
-    method, target = request.groups()
-    if method != b"GET":
-        raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED)
-    has_body = any(length != b"0" for length in fields.get(b"content-length", ()))
-    if has_body or b"transfer-encoding" in fields or not target.startswith(b"/"):
-        raise _RefusedError(HTTPStatus.BAD_REQUEST)
-    # Only a page the person goes to; not an <img>, a fetch(), a frame or a prefetch.
-    asked_for = fields.get(b"sec-fetch-dest", [b"document"])
-    if asked_for != [b"document"] or fields.keys() & {b"sec-purpose", b"purpose", b"x-moz"}:
-        raise _RefusedError(HTTPStatus.FORBIDDEN)
-    path, _, query = target.decode("ascii").partition("?")
-    return path, query
-
-
-def _bound(host: str, port: int | None) -> list[socket.socket]:
-    """Binds one address, or both of ``localhost``, to one port.
-
-    ``localhost`` may mean either address family: whoever held the other one would get the code.
-    """
-    addresses = _LOOPBACK[host]
-    for _ in range(1 if port is not None or len(addresses) == 1 else 20):
-        sockets: list[socket.socket] = []
-        try:
-            for address in addresses:
-                sockets += _listener(address, sockets[0].getsockname()[1] if sockets else port or 0)
-        except OSError:
-            for bound in sockets:
-                bound.close()
-        else:
-            return sockets
-    raise PortTakenError(port or 0)
-
-
-def _listener(address: str, port: int) -> list[socket.socket]:
-    """Binds one address; nothing where the machine lacks that address family.
-
-    Neither SO_REUSEADDR nor SO_REUSEPORT: with them a second program can hold the same port.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-    except OSError:
-        return []
-    try:
-        if sys.platform == "win32":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        listener.bind((address, port))
-    except OSError as error:
-        listener.close()
-        if family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL:
-            return []
-        raise
-    listener.setblocking(False)  # noqa: FBT003 -- the name of a socket call
-    return [listener]
 
 
 def _reset_on_abort(writer: asyncio.StreamWriter) -> None:

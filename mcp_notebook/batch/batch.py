@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from mcp_notebook.results.tool_result import ToolResult
     from mcp_notebook.session.session import Session
-    from mcp_notebook.session.tools import Tool
+    from mcp_notebook.session.tool import Tool
 
 SHOWN_FAILURES = 10
 SHOWN_ROWS = 10

@@ -35,7 +35,7 @@ from mcp_notebook.errors import (
 
 if TYPE_CHECKING:
     from mcp_notebook.session.session import Session
-    from mcp_notebook.session.tools import Tool
+    from mcp_notebook.session.tool import Tool
 
 CHUNK_SECONDS = 0.8
 """How long a chunk begins calls."""

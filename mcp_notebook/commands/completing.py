@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcp_notebook.commands.grammar import CHOICES, Option, Place, Verb, Word, words
+from mcp_notebook.commands.grammar import CHOICES, Option, Place, Verb
 from mcp_notebook.commands.verbs import VERBS
+from mcp_notebook.commands.words import Word, words
 
 # `x = %mcp call …` is a line magic as well; an assignment's left side holds no quotes.
 _OURS = re.compile(r"\s*(?:[\w.,\[\] ]+=\s*)?%{1,2}mcp(?P<gap>\s+|$)")

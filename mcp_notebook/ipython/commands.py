@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_notebook.client.status import Status
 from mcp_notebook.commands import command
+from mcp_notebook.commands.manual import help_text
+from mcp_notebook.commands.parsing import parse
 from mcp_notebook.config import catalog, importing, trust
 from mcp_notebook.config.rules import doubtful
 from mcp_notebook.config.servers import Server, variables_of
@@ -56,7 +58,7 @@ class Commands:
         Raises:
             MCPNotebookError: What went wrong, with what to do about it.
         """
-        wanted = command.parse(line, cell)
+        wanted = parse(line, cell)
         if self.workspace.player is not None and isinstance(wanted, recording.FOR_SERVERS):
             return recording.passed_over(self.workspace)
         match wanted:
@@ -100,7 +102,7 @@ class Commands:
             case command.Demo(stop):
                 return self._stop_demo() if stop else self._demo()
             case command.Help(topic):
-                return columns(command.help_text(topic))
+                return columns(help_text(topic))
 
     # -- servers ------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ def values(call: CallAt, namespace: dict[str, Any]) -> list[Any]:
     """Returns what the argument at the cursor could be; nothing for what is not ours."""
     from mcp_notebook.schema.signature import Parameters
     from mcp_notebook.session.callables import NamedCallable
-    from mcp_notebook.session.tools import Tool
+    from mcp_notebook.session.tool import Tool
 
     target = _resolve(call, namespace)
     if not isinstance(target, Tool | NamedCallable):
@@ -93,7 +93,8 @@ def _resolve(call: CallAt, namespace: dict[str, Any]) -> Any:
     from mcp_notebook.session.named import Named
     from mcp_notebook.session.resources import Resources
     from mcp_notebook.session.session import Session
-    from mcp_notebook.session.tools import Tool, Tools
+    from mcp_notebook.session.tool import Tool
+    from mcp_notebook.session.tools import Tools
 
     first, *steps = call.path
     found = namespace.get(first) if isinstance(first, str) else None

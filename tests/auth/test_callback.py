@@ -11,7 +11,8 @@ from http import HTTPStatus
 import pytest
 
 from mcp_notebook.auth import callback as module
-from mcp_notebook.auth.callback import Callback, PortTakenError
+from mcp_notebook.auth.callback import Callback
+from mcp_notebook.auth.loopback import PortTakenError
 from mcp_notebook.auth.pages import Page
 from mcp_notebook.errors import SignInError
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mcp_notebook.commands.command import parse
+from mcp_notebook.commands.parsing import parse
 from mcp_notebook.config import catalog
 from mcp_notebook.config.servers import Server, check_server
 from mcp_notebook.errors import (

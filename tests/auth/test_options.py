@@ -20,9 +20,10 @@ from mcp_notebook.auth.sign_in import SignIn
 from mcp_notebook.auth.stores import MemoryStore
 from mcp_notebook.auth.tokens import TokenKeeper
 from mcp_notebook.client.connection import Connection
-from mcp_notebook.commands import command
+from mcp_notebook.commands import command, parsing
 from mcp_notebook.commands.verbs import VERBS
-from mcp_notebook.config.servers import Server, ServerBook
+from mcp_notebook.config.book import ServerBook
+from mcp_notebook.config.servers import Server
 from mcp_notebook.errors import MCPNotebookError, ServerConfigError
 from tests.auth.signing import signed_in
 from tests.peers import Authority, Seen, ToolServer, serve_authority
@@ -35,7 +36,7 @@ DOCUMENT = "https://person.example/notebook.json"
 
 def added(tools: ToolServer, options: str) -> Server:
     """The server of a line, as the magic makes it."""
-    made = command.parse(f"add notes {tools.url} {options}")
+    made = parsing.parse(f"add notes {tools.url} {options}")
     assert isinstance(made, command.Add)
     return made.server
 
@@ -348,24 +349,24 @@ async def test_the_older_transport_begins_with_a_get(tools):
 def test_plain_http_to_another_machine_needs_the_option():
     line = "add notes http://notes.example/mcp"
     with pytest.raises(ServerConfigError) as refusal:
-        command.parse(line)
+        parsing.parse(line)
     assert "--insecure" in str(refusal.value)
-    assert command.parse(f"{line} --insecure").server.insecure
+    assert parsing.parse(f"{line} --insecure").server.insecure
 
 
 def test_another_address_under_a_known_name_needs_the_option():
     book = ServerBook()
-    book.add(command.parse("add notes https://one.example/mcp").server)
-    other = command.parse("add notes https://two.example/mcp")
+    book.add(parsing.parse("add notes https://one.example/mcp").server)
+    other = parsing.parse("add notes https://two.example/mcp")
     with pytest.raises(ServerConfigError):
         book.add(other.server, replace=other.replace)
-    other = command.parse("add notes https://two.example/mcp --replace")
+    other = parsing.parse("add notes https://two.example/mcp --replace")
     assert book.add(other.server, replace=other.replace) == "changed"
 
 
 async def test_a_secret_that_is_typed_is_sent(stage):
     own(secret="s3cret", method="client_secret_basic")(stage)
-    made = command.parse(f"add notes {stage.tools.url} --client-id own --client-secret")
+    made = parsing.parse(f"add notes {stage.tools.url} --client-id own --client-secret")
     assert made.ask_secret
     credentials = Credentials(made.server, TokenKeeper(MemoryStore()))
     await credentials.keep_secret("s3cret")
@@ -377,7 +378,7 @@ async def test_a_secret_that_is_typed_is_sent(stage):
 async def test_a_program_gets_its_variables_and_its_folder(tmp_path):
     code = "import os; open(os.environ['OUT'], 'w').write(os.getcwd())"
     line = f"add here --env OUT={tmp_path}/out --cwd {tmp_path} -- {sys.executable} -c {code!r}"
-    made = command.parse(line)
+    made = parsing.parse(line)
     async with opened(made.server) as connection:
         with pytest.raises(MCPNotebookError):  # it says nothing, and ends
             await connection.ready()
@@ -388,4 +389,4 @@ async def test_a_program_gets_its_variables_and_its_folder(tmp_path):
 def test_an_option_of_a_web_server_is_refused_for_a_program(option):
     value = "x=1" if OPTIONS[option].value else ""
     with pytest.raises(MCPNotebookError):
-        command.parse(f"add here {option} {value} -- npx y")
+        parsing.parse(f"add here {option} {value} -- npx y")

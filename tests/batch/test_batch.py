@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mcp_notebook.errors import ToolArgumentError, ToolError, ToolFailedError, UnknownToolError
-from mcp_notebook.session.tools import Tool
+from mcp_notebook.session.tool import Tool
 from tests.mapping import Answering, Watching, session_with
 
 # -- rows -------------------------------------------------------------------------------------

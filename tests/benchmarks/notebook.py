@@ -22,8 +22,9 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from mcp_notebook.config.book import ServerBook
 from mcp_notebook.config.places import HOME_VARIABLE
-from mcp_notebook.config.servers import Server, ServerBook
+from mcp_notebook.config.servers import Server
 from tests.benchmarks.serving import kept, seen, server
 from tests.driving.kernel import Notebook
 

@@ -9,8 +9,9 @@ import pytest
 
 import mcp_notebook
 from mcp_notebook.commands import command
-from mcp_notebook.commands.command import help_text, parse
 from mcp_notebook.commands.grammar import find_verb
+from mcp_notebook.commands.manual import help_text
+from mcp_notebook.commands.parsing import parse
 from mcp_notebook.commands.verbs import VERBS
 from mcp_notebook.config.servers import OAuthSettings, Server
 from mcp_notebook.errors import CommandError, MCPNotebookError, ServerConfigError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_notebook.commands.command import parse
 from mcp_notebook.commands.completing import complete
+from mcp_notebook.commands.parsing import parse
 
 
 class Known:

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from mcp_notebook.commands.grammar import Option, Place, Verb, find_verb, read, words
+from mcp_notebook.commands.grammar import Option, Place, Verb, find_verb, read
 from mcp_notebook.commands.verbs import VERBS
+from mcp_notebook.commands.words import words
 from mcp_notebook.errors import CommandError
 
 VERB = Verb(

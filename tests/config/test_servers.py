@@ -12,10 +12,10 @@ import pytest
 from filelock import FileLock
 
 from mcp_notebook.config import statefile
+from mcp_notebook.config.book import ServerBook
 from mcp_notebook.config.servers import (
     OAuthSettings,
     Server,
-    ServerBook,
     address_of,
     expand,
     is_keyed,
@@ -215,7 +215,8 @@ class TestFile:
     def test_two_kernels_that_write_at_once_lose_nothing(self, book, path):
         program = (
             "import sys, pathlib\n"
-            "from mcp_notebook.config.servers import Server, ServerBook\n"
+            "from mcp_notebook.config.book import ServerBook\n"
+            "from mcp_notebook.config.servers import Server\n"
             "book = ServerBook(pathlib.Path(sys.argv[1]))\n"
             "sys.stdin.readline()\n"
             "for i in range(15):\n"
