@@ -176,6 +176,22 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         raise httpcore2.ConnectError(f"{host} has no address")
 
 
+def raw(request: httpx2.Request) -> httpcore2.Request:
+    """Returns a request of httpx as httpcore sends it."""
+    return httpcore2.Request(
+        method=request.method,
+        url=httpcore2.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        ),
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
+
+
 class Route(httpx2.AsyncBaseTransport):
     """The transport of `Fetch`: direct to checked addresses, or through a proxy."""
 
@@ -194,20 +210,7 @@ class Route(httpx2.AsyncBaseTransport):
             if proxy not in self._proxied:
                 self._proxied[proxy] = httpx2.AsyncHTTPTransport(verify=ssl_context(), proxy=proxy)
             return await self._proxied[proxy].handle_async_request(request)
-        answer = await self._pool.handle_async_request(
-            httpcore2.Request(
-                method=request.method,
-                url=httpcore2.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
+        answer = await self._pool.handle_async_request(raw(request))
         return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer))
 
     async def aclose(self) -> None:

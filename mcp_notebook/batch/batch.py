@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from mcp_notebook.batch import showing
 from mcp_notebook.batch.mapping import Run
-from mcp_notebook.batch.outcomes import Columns, Outcome, columns_of, free_name, outputs
+from mcp_notebook.batch.outcomes import Columns, Outcome, free_name, named, outputs
 from mcp_notebook.batch.parquet import Parquet
 from mcp_notebook.batch.rows import Rows
 from mcp_notebook.batch.sink import JSONLines
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from mcp_notebook.results.tool_result import ToolResult
     from mcp_notebook.session.session import Session
     from mcp_notebook.session.tool import Tool
-
-SHOWN_FAILURES = 10
-SHOWN_ROWS = 10
 
 ENDING_SECONDS = 2.0
 """How long Stop waits for calls under way to be told; they are cancelled, also on the server."""
@@ -158,8 +156,9 @@ class Batch:
 
         def tend() -> None:
             self._work.write()
-            done = self._work.settled
-            run.call.progress.report(done, self.total, self._pace(done - before, began))
+            done, seconds = self._work.settled, time.monotonic() - began
+            pace = showing.pace(self._work, done - before, seconds, run.note())
+            run.call.progress.report(done, self.total, pace)
 
         return run, self._session.wait_for_call(run.run(), run.call, tend=tend), began
 
@@ -171,18 +170,6 @@ class Batch:
         self._seconds += time.monotonic() - began
         self._run = None
         self._work.close()
-
-    def _pace(self, done: int, began: float) -> str:
-        """Returns what stands beside the bar: failures, calls a second, the time left."""
-        per_second = done / max(0.001, time.monotonic() - began)
-        parts = [f"{self.failed:,} failed" if self.failed else ""]
-        if done:
-            parts.append(f"{per_second:,.3g} a second")
-        if done and self.total is not None:
-            left = (self.total - self.done - self.failed) / per_second
-            parts.append(f"{_clock(left)} left")
-        parts.append(self._run.note() if self._run is not None else "")
-        return " · ".join(part for part in parts if part)
 
     # -- outcomes -----------------------------------------------------------------------------
 
@@ -287,19 +274,14 @@ class Batch:
     def _given(self, outcomes: list[Outcome]) -> list[dict[str, Any]]:
         if self._work.rows.frame is not None:
             records = self._inputs(outcomes).to_dict("records")
-            return [self._named(record) for record in records]
-        return [self._named(outcome.given) for outcome in outcomes]
+            return [named(record, self._work.target) for record in records]
+        return [named(outcome.given, self._work.target) for outcome in outcomes]
 
     def _inputs(self, outcomes: list[Outcome]) -> DataFrame:
         given = self._work.rows.frame
         if given is not None:
             return given.iloc[[outcome.number for outcome in outcomes]]  # type: ignore[no-any-return]
-        return tables.to_frame([self._named(outcome.given) for outcome in outcomes])
-
-    def _named(self, given: Any) -> dict[str, Any]:
-        if isinstance(given, Mapping):
-            return {str(name): value for name, value in given.items()}
-        return {self._work.target: given}
+        return tables.to_frame([named(outcome.given, self._work.target) for outcome in outcomes])
 
     def _kept(self) -> list[Row]:
         if self._work.sink is not None:
@@ -344,7 +326,7 @@ class Batch:
         include: Any = None,  # noqa: ARG002 -- IPython gives both
         exclude: Any = None,  # noqa: ARG002
     ) -> dict[str, str]:
-        columns, cells, note = self._shown()
+        columns, cells, note = showing.table(self._work)
         head = f"{self._source}: {self._standing()}"
         plain = rendering.text_table(columns, cells) if cells else ""
         return {
@@ -356,43 +338,12 @@ class Batch:
             ),
         }
 
-    def _shown(self) -> tuple[list[str], list[list[Any]], str]:
-        failures = [row for _, row in sorted(self._work.failures.items())[:SHOWN_FAILURES]]
-        first = (row for row in self._work.kept if row.result is not None)
-        done = [row for row, _ in zip(first, range(SHOWN_ROWS), strict=False)]
-        inputs = columns_of([self._named(row.given) for row in failures + done])
-        members = columns_of([next(outputs(Outcome.of(row))) for row in done])
-        room = rendering.MAX_COLUMNS - 2
-        inputs = inputs[: room // 2]
-        members = members[: room - len(inputs)]
-        middle = ["error"] if failures else []
-        cells = []
-        for row in failures + done:
-            named, answer = self._named(row.given), next(outputs(Outcome.of(row)))
-            told = [row.error.message if row.error else None] if failures else []
-            cells.append([row.number, *map(named.get, inputs), *told, *map(answer.get, members)])
-        more = self.failed - len(failures), self.done - len(done)
-        words = [
-            f"{n:,} more {what}" for n, what in zip(more, ("failed", "done"), strict=True) if n
-        ]
-        note = f"… {' and '.join(words)}: .to_frame() has them all" if words else ""
-        return ["row", *inputs, *middle, *members], cells, note
-
     @property
     def _source(self) -> str:
         return f"{printable(self._session.name, 64)} · {printable(self.tool.name, 80)}"
 
     def _standing(self) -> str:
-        total = self.total
-        of = f" of {total:,}" if total is not None else ""
-        parts = [f"{self.done:,}{of} rows done"]
-        if self._work.known:
-            parts.append(f"{self._work.known:,} of them known")
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if not self.is_done and total is not None:
-            parts.append(f"{total - self.done - self.failed:,} not reached")
-        return f"{', '.join(parts)} ({_clock(self._seconds)})"
+        return showing.standing(self._work, self._seconds)
 
     def _way_on(self) -> str:
         session = self._session.name
@@ -407,11 +358,3 @@ class Batch:
             and self._way_on() not in error.hint
         ):
             error.hint = f"{error.hint} {self._standing()}. {self._way_on()}".strip()
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02} h" if hours else f"{minutes}:{seconds:02} min"

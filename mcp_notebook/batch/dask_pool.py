@@ -15,8 +15,8 @@ import sys
 import uuid
 from typing import Any
 
-from mcp_notebook.background import background
 from mcp_notebook.batch.chunks import Chunk, Reply
+from mcp_notebook.batch.flights import Landing
 from mcp_notebook.batch.worker import leave_stop_to_the_parent, work_off
 from mcp_notebook.errors import ToolError
 
@@ -63,18 +63,8 @@ class DaskPool:
         return DaskFlight(self._client.submit(_work_off, chunk, key=key, pure=False))
 
 
-class DaskFlight:
+class DaskFlight(Landing):
     """A chunk that is a task of a cluster."""
-
-    def __init__(self, future: Any) -> None:
-        self._future = future
-        self._landed = asyncio.Event()
-        here = background()
-        future.add_done_callback(lambda _: here.post(self._landed.set))
-
-    async def landed(self) -> None:
-        """Waits until the task is done."""
-        await self._landed.wait()
 
     def withdraw(self) -> bool:
         """Tells nothing: a task that was called back might have begun, and its reply be lost.

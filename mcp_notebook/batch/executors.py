@@ -6,48 +6,16 @@ takes its chunk along; a pool of processes is then broken for good, a cluster go
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import os
-from typing import Any, Protocol
+from typing import Any
 
-from mcp_notebook.background import background
 from mcp_notebook.batch import dask_pool
 from mcp_notebook.batch.chunks import Chunk, Reply
+from mcp_notebook.batch.flights import Flight, Landing, Pool
 from mcp_notebook.batch.worker import work_off
 from mcp_notebook.errors import ExecutorError, ToolError
 from mcp_notebook.redaction import printable
-
-
-class Flight(Protocol):
-    """A chunk that is out."""
-
-    async def landed(self) -> None:
-        """Waits until it is back, or lost."""
-
-    def withdraw(self) -> bool:
-        """Calls it back if that can be; tells whether it surely was not begun."""
-
-    async def reply(self) -> Reply:
-        """Returns what became of it, once it has landed.
-
-        Raises:
-            Exception: The worker could not run it, or there are no more workers.
-        """
-
-
-class Pool(Protocol):
-    """Workers."""
-
-    async def size(self) -> int:
-        """Returns how many chunks are worked off at once."""
-
-    def send(self, chunk: Chunk) -> Flight:
-        """Has a worker begin a chunk as soon as one is free; on the loop, returns at once.
-
-        Raises:
-            Exception: There are no workers any more.
-        """
 
 
 def pool_of(given: Any) -> Pool:
@@ -106,15 +74,8 @@ class _FuturesPool:
         return _FuturesFlight(self._executor.submit(work_off, chunk))
 
 
-class _FuturesFlight:
-    def __init__(self, future: concurrent.futures.Future[Reply]) -> None:
-        self._future = future
-        self._landed = asyncio.Event()
-        here = background()
-        future.add_done_callback(lambda _: here.post(self._landed.set))
-
-    async def landed(self) -> None:
-        await self._landed.wait()
+class _FuturesFlight(Landing):
+    _future: concurrent.futures.Future[Reply]
 
     def withdraw(self) -> bool:
         return self._future.cancel()

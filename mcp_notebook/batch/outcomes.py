@@ -45,6 +45,13 @@ class Outcome(NamedTuple):
         return cls(record.row, given, answered, record.result, record.error, record.content)
 
 
+def named(given: Any, target: str) -> dict[str, Any]:
+    """Returns what a row was given by names; a value without one has that of its argument."""
+    if isinstance(given, Mapping):
+        return {str(name): value for name, value in given.items()}
+    return {target: given}
+
+
 def outputs(outcome: Outcome, *, explode: bool = False) -> Iterator[dict[str, Any]]:
     """Returns the answer as what stands beside its row: one dict, or several if it is a table."""
     several = tables.rows_of(outcome.data) if explode and outcome.has_answer else None

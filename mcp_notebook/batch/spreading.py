@@ -19,7 +19,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcp_notebook.batch.chunks import Chunk, Reply
-from mcp_notebook.batch.executors import Flight, Pool, pool_of, trouble
+from mcp_notebook.batch.executors import pool_of, trouble
+from mcp_notebook.batch.flights import Flight, Pool
 from mcp_notebook.batch.mapping import Run
 from mcp_notebook.batch.pacing import Throttle
 from mcp_notebook.batch.work import Row, Terms, Work

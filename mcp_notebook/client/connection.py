@@ -26,18 +26,14 @@ from mcp_notebook.client import faults
 from mcp_notebook.client.dialing import Line, dial
 from mcp_notebook.client.losses import Losses
 from mcp_notebook.client.news import News, followed
-from mcp_notebook.client.pages import pages
+from mcp_notebook.client.offer import each_once, list_tools
 from mcp_notebook.client.signal import Signal, set_within
 from mcp_notebook.client.signing import Signing
 from mcp_notebook.client.status import Status
 from mcp_notebook.client.translating import hung_up, translated
 from mcp_notebook.client.transport import Limits, SessionLostError
 from mcp_notebook.config.servers import Server
-from mcp_notebook.errors import (
-    ConnectionFailedError,
-    MCPNotebookError,
-    SignInNeededError,
-)
+from mcp_notebook.errors import ConnectionFailedError, MCPNotebookError, SignInNeededError
 from mcp_notebook.recording.player import Player
 from mcp_notebook.recording.recorder import Recorder
 
@@ -248,7 +244,7 @@ class Connection:
             ) as line:
                 self._greeted = True
                 line.record(self.recorder, self.server)
-                self._take(await self._list_tools(line))
+                self._take(await list_tools(line.client))
                 if leaving.is_set():
                     return False
                 opened = True
@@ -270,17 +266,13 @@ class Connection:
 
     async def _list_again(self, line: Line) -> None:
         try:
-            self._take(await self._list_tools(line))
+            self._take(await list_tools(line.client))
         except Exception as error:
             logger.info("the tools were not listed again: %s", type(error).__name__)
         self._changed.fire()
 
     def _take(self, tools: list[Tool]) -> None:
-        first: dict[str, Tool] = {}
-        for tool in tools:
-            first.setdefault(tool.name, tool)
-        self.doubled = list({tool.name: None for tool in tools if tool != first[tool.name]})
-        self.tools = list(first.values())
+        self.tools, self.doubled = each_once(tools)
         if self.player is None:  # what a recording has is no news
             self.news.listed(self.tools)
 
@@ -290,13 +282,6 @@ class Connection:
         if self._line is line:
             self._line = None
             self._enter(Status.CONNECTING)
-
-    async def _list_tools(self, line: Line) -> list[Tool]:
-        if line.client.server_capabilities.tools is None:
-            return []
-        return await pages(
-            lambda cursor: line.client.list_tools(cursor=cursor, cache_mode="refresh"), "tools"
-        )
 
     # -- calls --------------------------------------------------------------------------------
 

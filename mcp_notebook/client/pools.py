@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpcore2
 import httpx2
 
-from mcp_notebook.auth.route import proxy_for, ssl_context
+from mcp_notebook.auth.route import proxy_for, raw, ssl_context
 from mcp_notebook.client.sockets import Backend
 
 CONNECTIONS = 256
@@ -60,18 +60,7 @@ class Pool(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends one request."""
-        asked = httpcore2.Request(
-            method=request.method,
-            url=httpcore2.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
+        asked = raw(request)
         with _faults():
             connection = await self._taken(asked)
             try:
