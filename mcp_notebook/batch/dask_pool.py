@@ -20,6 +20,9 @@ from mcp_notebook.batch.flights import Landing
 from mcp_notebook.batch.worker import leave_stop_to_the_parent, work_off
 from mcp_notebook.errors import ToolError
 
+REPLY_SECONDS = 60.0
+"""How long a reply is fetched: it never comes where the last worker has died with it."""
+
 
 def is_client(given: Any) -> bool:
     """Tells whether this is a `distributed.Client`; imports nothing to find out."""
@@ -81,8 +84,8 @@ class DaskFlight(Landing):
         from distributed import CancelledError, KilledWorker
 
         try:
-            reply: Reply = self._future.result()
-        except (CancelledError, KilledWorker):
+            reply: Reply = self._future.result(REPLY_SECONDS)
+        except (CancelledError, KilledWorker, TimeoutError):
             return Reply(lost=True)
         return reply
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import threading
+import time
 from collections import Counter
 
 import pytest
 from distributed import Client, LocalCluster
 
+from mcp_notebook.background import background
+from mcp_notebook.batch import dask_pool
 from mcp_notebook.batch.batch import BatchStopped
+from mcp_notebook.batch.chunks import Reply
 from mcp_notebook.errors import ExecutorError, ToolError
 from tests.mapping import Clicking, press_stop_when, session_with
 from tests.peers import serve_authority, serve_tools
@@ -43,6 +48,15 @@ def rows(number: int) -> list[dict[str, float]]:
 IN_FLIGHT = 6
 
 
+def connect_all(tool, tools, client: Client) -> None:
+    """Maps until every worker has its connection: which of them takes a chunk is the cluster's."""
+    end = time.monotonic() + PATIENCE
+    while sum(seen.rpc == "tools/list" for seen in tools.seen) <= WORKERS:
+        assert time.monotonic() < end
+        tool.map(rows(IN_FLIGHT), executor=client, concurrency=IN_FLIGHT, confirm=False)
+    tools.ran.clear()
+
+
 def killing(client: Client, tools, calls: int) -> threading.Thread:
     """Kills a worker in the middle of its calls, once so many were begun."""
     victim = next(iter(client.run(os.getpid).values()))
@@ -70,13 +84,13 @@ def test_the_workers_of_a_cluster_make_every_call_once(session, tools, client):
 
 
 def test_a_killed_worker_loses_nothing(session, tools, client):
-    session.tools.slow.map(rows(6), executor=client)
-    thread = killing(client, tools, 6 + 20)
+    connect_all(session.tools.slow, tools, client)
+    thread = killing(client, tools, tools.calls("slow") + 20)
     batch = session.tools.slow.map(rows(100), executor=client, concurrency=IN_FLIGHT)
     thread.join()
     assert (batch.done, batch.failed) == (100, 0)
     assert [result.data for result in batch] == ["done"] * 100
-    again = sum(Counter(arguments["seconds"] for _, arguments in tools.ran[6:]).values()) - 100
+    again = sum(Counter(arguments["seconds"] for _, arguments in tools.ran).values()) - 100
     assert 1 <= again <= 34  # a third of them is the most that a chunk has
 
 
@@ -85,9 +99,8 @@ def test_what_a_killed_worker_may_have_called_is_not_called_again_where_that_may
 ):
     tool = session.tools.slow
     tool.needed().annotations = None  # now it says nothing
-    tool.map(rows(6), executor=client, confirm=False)
-    tools.ran.clear()
-    thread = killing(client, tools, 20)
+    connect_all(tool, tools, client)
+    thread = killing(client, tools, tools.calls("slow") + 20)
     batch = tool.map(rows(60), executor=client, concurrency=IN_FLIGHT, confirm=False)
     thread.join()
     ran = Counter(arguments["seconds"] for _, arguments in tools.ran)
@@ -99,7 +112,7 @@ def test_what_a_killed_worker_may_have_called_is_not_called_again_where_that_may
 
 
 def test_stop_keeps_what_is_done_and_the_cluster_goes_on(session, tools, client):
-    session.tools.slow.map(rows(6), executor=client)
+    connect_all(session.tools.slow, tools, client)
     before = tools.calls("slow")
     pressing = press_stop_when(lambda: tools.calls("slow") >= before + 30)
     with pytest.raises(BatchStopped):
@@ -151,6 +164,31 @@ async def test_a_client_of_another_event_loop_is_refused(tools, client):
             with pytest.raises(ToolError, match="asynchronous=True") as caught:
                 session.tools.echo.map(["a"], executor=other, wait=False)
     assert "Client(address)" in caught.value.hint
+
+
+def test_a_reply_that_went_down_with_the_last_worker_is_given_up(monkeypatch):
+    monkeypatch.setattr(dask_pool, "REPLY_SECONDS", 0.5)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        future = client.submit(Reply, pure=False)
+
+        def end_the_worker() -> None:
+            cluster.scale(0)
+            end = time.monotonic() + PATIENCE
+            while client.nthreads() and time.monotonic() < end:
+                time.sleep(0.05)
+
+        async def fetched() -> Reply:
+            flight = dask_pool.DaskFlight(future)
+            await flight.landed()
+            await asyncio.to_thread(end_the_worker)
+            return await flight.reply()
+
+        assert background().submit(fetched()).result(PATIENCE).lost
 
 
 def test_a_client_that_is_closed_ends_the_batch(session, cluster):
