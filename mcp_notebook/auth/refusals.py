@@ -88,5 +88,5 @@ def _safe(said: str, secrets: Iterable[str]) -> str:
 
 def _patience(retry_after: float | None) -> str:
     if retry_after is None:
-        return "The server has trouble; try again in a while. The sign-in is kept."
-    return f"Try again in {max(1, round(retry_after))} s. The sign-in is kept."
+        return "The server has trouble; try again in a while. No sign-in is lost."
+    return f"Try again in {max(1, round(retry_after))} s. No sign-in is lost."

@@ -256,7 +256,7 @@ class Connection:
                     await line.idle(FAREWELL)
         except Exception as error:
             if not opened:
-                raise self._translated(error, line) from None
+                raise self._translated(error, line, opening=not self._greeted) from None
         finally:
             if self._line is line:
                 self._line = None
@@ -372,9 +372,11 @@ class Connection:
             raise error from None
         await asyncio.sleep(faults.pause(error, attempt, self.limits.retry_after_seconds))
 
-    def _translated(self, error: BaseException, line: Line | None) -> MCPNotebookError:
+    def _translated(
+        self, error: BaseException, line: Line | None, *, opening: bool = False
+    ) -> MCPNotebookError:
         http = line.http if line is not None else None
-        return translated(error, self.server, http, self.limits)
+        return translated(error, self.server, http, self.limits, opening=opening)
 
     # -- signing in ---------------------------------------------------------------------------
 

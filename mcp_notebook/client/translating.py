@@ -34,7 +34,12 @@ _MAY_RUN = "The call may have run on the server."
 
 
 def translated(
-    error: BaseException, server: Server, http: GuardedClient | None, limits: Limits
+    error: BaseException,
+    server: Server,
+    http: GuardedClient | None,
+    limits: Limits,
+    *,
+    opening: bool = False,
 ) -> MCPNotebookError:
     """Returns our error for whatever the SDK or the HTTP client raised.
 
@@ -43,8 +48,14 @@ def translated(
         server: Whom it came from.
         http: The client of the request, which knows the causes of its own answers.
         limits: The bounds, to be named where they were met.
+        opening: Whether the server has not even greeted yet: it may be none.
     """
     error = faults.leaf(error)
+    unfit = isinstance(error, ValidationError) or (
+        isinstance(error, MCPError) and error.code == PARSE_ERROR
+    )
+    if unfit and opening:
+        return _no_server(server.name)
     if isinstance(error, MCPError):
         return (http.cause(error) if http is not None else None) or _of_rpc(error, server, limits)
     if isinstance(error, MCPNotebookError):
@@ -118,6 +129,14 @@ def _of_rpc(error: MCPError, server: Server, limits: Limits) -> MCPNotebookError
         hint=_MEANS.get(error.code, "These words are the server's; the session goes on."),
         code=error.code,
         data=error.error.data,
+    )
+
+
+def _no_server(name: str) -> ConnectionFailedError:
+    return ConnectionFailedError(
+        f"{name} does not answer as an MCP server does.",
+        hint="Is this the address of its MCP endpoint? It often ends in /mcp. What is there is "
+        f"told by: %mcp doctor {name}",
     )
 
 

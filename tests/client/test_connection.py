@@ -270,6 +270,17 @@ async def test_an_answer_that_is_no_answer_ends_one_call():
         assert connection.client is client
 
 
+@pytest.mark.parametrize("body", [b'{"message": "hello"}', b'"fine"', b"[]"])
+async def test_a_web_service_that_is_no_server_is_told_as_such(body):
+    async def handle(method, message, writer):
+        writer.write(http(body))
+
+    async with toy(handle) as url, connection_to(url) as connection:
+        with pytest.raises(ConnectionFailedError, match="not answer as an MCP server") as caught:
+            await connection.ready()
+    assert "Is this the address of its MCP endpoint?" in caught.value.hint
+
+
 # -- closing ----------------------------------------------------------------------------------
 
 
