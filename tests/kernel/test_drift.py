@@ -42,6 +42,13 @@ def is_told(nb) -> bool:
     return nb.value(f"{magics}.commands.front_end.view(notes).changes is not None")
 
 
+def use_for_the_first_time(nb, server) -> None:
+    """Connects, and leaves: a card that is still looked at would tell what changes after it."""
+    connect(nb, server)
+    assert not is_told(nb)
+    nb.run("%mcp disconnect notes")
+
+
 def begin_again(nb, **options) -> None:
     nb.restart()
     nb.widgets.clear()
@@ -50,8 +57,7 @@ def begin_again(nb, **options) -> None:
 
 def test_a_changed_tool_is_told_once_on_the_card(start, free):
     nb = start()
-    connect(nb, free)
-    assert not is_told(nb)
+    use_for_the_first_time(nb, free)
     replace_echo(free)
 
     begin_again(nb)
@@ -71,7 +77,7 @@ def test_a_changed_tool_is_told_once_on_the_card(start, free):
 
 def test_what_ran_unattended_is_told_to_the_person_who_comes_after(start, free):
     nb = start()
-    connect(nb, free)
+    use_for_the_first_time(nb, free)
     replace_echo(free)
     for attended in (False, True):
         begin_again(nb, allow_stdin=attended)
@@ -99,7 +105,7 @@ def test_a_tool_that_changes_in_the_middle_is_told_in_the_cell_of_the_next_call(
 
 def test_a_terminal_prints_it_once(terminal, start, free):
     nb = start()
-    connect(nb, free)
+    use_for_the_first_time(nb, free)
     replace_echo(free)
     _, run = terminal
     run("%load_ext mcp_notebook")
