@@ -46,7 +46,10 @@ class News:
         changes: How often each of the other lists has changed.
         readers: Called with the tools when they have been listed; must not block.
         listings: Called when one of the other lists has changed; must not block.
-        watchers: Called with the address of a resource that has changed; must not block.
+        watchers: Called with the address of a resource that has changed, and what each of them
+            watches; must not block.
+        subscribing: Held while a subscription is made or ended, until 2025-11-25: requests that
+            are under way at once may arrive in either order.
     """
 
     def __init__(self) -> None:
@@ -54,7 +57,8 @@ class News:
         self.changes: dict[Topic, int] = {"prompts": 0, "resources": 0}
         self.readers: list[Callable[[list[Tool]], None]] = []
         self.listings: list[Callable[[], None]] = []
-        self.watchers: set[Callable[[str], None]] = set()
+        self.watchers: dict[Callable[[str], None], str] = {}
+        self.subscribing = asyncio.Lock()
 
     async def handle(self, message: Any) -> None:
         """The ``message_handler`` of `mcp.Client`."""

@@ -141,7 +141,7 @@ class Watch:
 
     async def _keep(self) -> None:
         news, lost = self._connection.news, 0
-        news.watchers.add(self._told)
+        news.watchers[self._told] = self.uri
         try:
             while True:
                 line = await self._connection.ready()
@@ -158,7 +158,7 @@ class Watch:
         except MCPNotebookError as error:
             self.failure = error.with_traceback(None)
         finally:
-            news.watchers.discard(self._told)
+            news.watchers.pop(self._told, None)
             self._signal.fire()
 
     async def _follow(self, line: Line) -> None:
@@ -196,14 +196,24 @@ class Watch:
 
     async def _subscribe(self, line: Line) -> None:
         request = SubscribeRequest(params=SubscribeRequestParams(uri=self.uri))
-        await line.client.session.send_request(request, EmptyResult)
+        async with self._connection.news.subscribing:
+            await line.client.session.send_request(request, EmptyResult)
         self._begin()
         try:
             await line.over.wait()
         except asyncio.CancelledError:
             with suppress(Exception):
-                await asyncio.wait_for(_unsubscribe(line.client, self.uri), GOODBYE)
+                await asyncio.wait_for(self._unsubscribe(line.client), GOODBYE)
             raise
+
+    async def _unsubscribe(self, client: Client) -> None:
+        # The server knows one subscription per session and address; another watch may need it.
+        news = self._connection.news
+        news.watchers.pop(self._told, None)
+        async with news.subscribing:
+            if self.uri not in news.watchers.values():
+                request = UnsubscribeRequest(params=UnsubscribeRequestParams(uri=self.uri))
+                await client.session.send_request(request, EmptyResult)
 
     async def _listen(self, client: Client) -> None:
         with suppress(RuntimeError, TimeoutError):  # SubscriptionLost: it is made again
@@ -250,8 +260,3 @@ class Watch:
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError("a Watch is live and is not pickled")
-
-
-async def _unsubscribe(client: Client, uri: str) -> None:
-    request = UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri))
-    await client.session.send_request(request, EmptyResult)

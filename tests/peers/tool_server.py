@@ -110,7 +110,7 @@ class ToolServer(Web):
         ran: The tools that were carried out, with their arguments.
         cancelled: The tools whose work was cancelled in the middle.
         note_text: What the resource ``peers://note`` says.
-        subscribed: The resources that are subscribed to, in the older eras.
+        subscribed: The resources that are subscribed to and by which session, in the older eras.
     """
 
     def __init__(self, authority: Authority | None, knobs: ToolKnobs) -> None:
@@ -120,8 +120,8 @@ class ToolServer(Web):
         self.ran: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.note_text = "first"
-        self.subscribed: list[str] = []
-        self.sessions: list[Any] = []
+        self.subscribed: set[tuple[str, str]] = set()
+        self.sessions: dict[str, Any] = {}
 
     @property
     def fault_path(self) -> str:  # type: ignore[override]
@@ -158,9 +158,14 @@ class ToolServer(Web):
         with self._changed:
             self._changed.notify_all()
 
-    def note_subscribed(self, uri: str, *, on: bool) -> None:
+    @property
+    def subscriptions(self) -> int:
+        """How many resources the newest session is subscribed to, in the older eras."""
+        return sum(session == list(self.sessions)[-1] for _, session in self.subscribed)
+
+    def note_subscribed(self, uri: str, session: str, *, on: bool) -> None:
         with self._changed:
-            (self.subscribed.append if on else self.subscribed.remove)(uri)
+            (self.subscribed.add if on else self.subscribed.discard)((uri, session))
             self._changed.notify_all()
 
     def add_tool(self, name: str = "newcomer") -> None:
@@ -184,9 +189,9 @@ class ToolServer(Web):
 
     async def _tell_update(self, uri: str) -> None:
         await self._bus.publish(ResourceUpdated(uri=uri))
-        if uri in self.subscribed:
-            for session in self.sessions:
-                await session.send_resource_updated(uri)
+        for subscribed, session in list(self.subscribed):
+            if subscribed == uri:
+                await self.sessions[session].send_resource_updated(uri)
 
     def add_prompt(self, name: str = "greet") -> None:
         """Adds a prompt and tells everybody."""
@@ -200,12 +205,12 @@ class ToolServer(Web):
 
     async def _tell_prompts(self) -> None:
         await self._bus.publish(PromptsListChanged())
-        for session in self.sessions:
+        for session in self.sessions.values():
             await session.send_prompt_list_changed()
 
     async def _tell_change(self) -> None:
         await self._bus.publish(ToolsListChanged())
-        for session in self.sessions:
+        for session in self.sessions.values():
             await session.send_tool_list_changed()
 
     # -- serving
@@ -214,7 +219,7 @@ class ToolServer(Web):
         return self.knobs.slow
 
     def app(self) -> Any:
-        self.sessions = []
+        self.sessions = {}
         self._bus = _Bus(self._notify)
         self.mcp = make_server(self, self._bus)
         return self.mcp.streamable_http_app(

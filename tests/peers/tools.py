@@ -54,6 +54,11 @@ async def ask_name() -> Elicit[Name]:
     return Elicit("What is your name?", Name)
 
 
+def session_id(ctx: Any) -> str:
+    """The session a message belongs to, in the old eras; empty where there is none."""
+    return str(ctx.request.headers.get("mcp-session-id", ""))
+
+
 def make_server(host: ToolServer, bus: SubscriptionBus) -> MCPServer[Any]:
     """Makes the MCP server; what is carried out is noted at `host`."""
     server = MCPServer(
@@ -63,7 +68,7 @@ def make_server(host: ToolServer, bus: SubscriptionBus) -> MCPServer[Any]:
     async def keep_sessions(ctx: Any, call_next: Any) -> Any:
         """Remembers the sessions of the old eras, to tell them of changes."""
         if ctx.method == "notifications/initialized":
-            host.sessions.append(ctx.session)
+            host.sessions[session_id(ctx)] = ctx.session
         return await call_next(ctx)
 
     server.middleware.append(keep_sessions)
@@ -215,11 +220,11 @@ def _things(server: MCPServer[Any], host: ToolServer) -> None:  # noqa: C901 - a
         return Completion(values=[name for name in names if name.startswith(argument.value)])
 
     async def subscribe(ctx: Any, params: SubscribeRequestParams) -> EmptyResult:
-        host.note_subscribed(params.uri, on=True)
+        host.note_subscribed(params.uri, session_id(ctx), on=True)
         return EmptyResult()
 
     async def unsubscribe(ctx: Any, params: UnsubscribeRequestParams) -> EmptyResult:
-        host.note_subscribed(params.uri, on=False)
+        host.note_subscribed(params.uri, session_id(ctx), on=False)
         return EmptyResult()
 
     low = server._lowlevel_server  # the high-level server of the SDK speaks only the new way

@@ -218,14 +218,37 @@ def test_waiting_for_a_change_has_an_end(session):
     session.resources.read("peers://note")
 
 
-def test_closing_tells_the_server(session, tools):
-    def watchers() -> int:
-        # In the newer era the session itself listens too, for news of the lists.
-        return len(tools.subscribed) if tools.knobs.legacy else tools.listening - 1
+def watches(tools) -> int:
+    """How many watches the server knows of."""
+    # In the newer era the session itself listens too, for news of the lists.
+    return tools.subscriptions if tools.knobs.legacy else tools.listening - 1
 
+
+def test_closing_tells_the_server(session, tools):
     with watched(session):
-        tools.wait_until(lambda: watchers() == 1)
-    tools.wait_until(lambda: watchers() == 0)
+        tools.wait_until(lambda: watches(tools) == 1)
+    tools.wait_until(lambda: watches(tools) == 0)
+
+
+def test_closing_one_of_two_watches_leaves_the_other(session, tools):
+    with watched(session) as kept:
+        with watched(session) as other:
+            pass
+        session.wait_for(until_closed(other)).result()
+        tools.change_note("second")
+        assert kept.wait(10).text == "second"
+        with watched(session) as again:
+            tools.change_note("third")
+            assert again.wait(10).text == "third"
+    tools.wait_until(lambda: watches(tools) == 0)
+
+
+async def until_closed(watch) -> None:
+    news = watch._connection.news
+    while watch._told in news.watchers:
+        await watch._signal.wait()
+    async with news.subscribing:
+        pass
 
 
 def test_a_watch_ends_with_its_session(session):
