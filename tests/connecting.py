@@ -45,7 +45,7 @@ async def connected(url: str = "", **options: Any) -> AsyncIterator[Connection]:
 
 async def until(connection: Connection, condition: Callable[[], bool]) -> None:
     """Waits until the condition holds; it is looked at after each change of the connection."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await connection.changed()
 
@@ -58,7 +58,7 @@ async def listened_to(proxy: FaultProxy) -> None:
 
 async def link(connection: Connection) -> str:
     """Waits for the link of the sign-in that is under way."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         # A sign-in is looked at; it calls nobody.
         while connection.status is not Status.SIGNING_IN or not connection.sign_in.url:  # noqa: ASYNC110
             await asyncio.sleep(0.005)

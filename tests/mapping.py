@@ -23,16 +23,19 @@ from tests.peers import Seen, visit
 
 @contextlib.contextmanager
 def session_with(
-    url: str, front_end: FrontEnd | None = None, keeper: TokenKeeper | None = None
+    url: str,
+    front_end: FrontEnd | None = None,
+    keeper: TokenKeeper | None = None,
+    name: str = "peer",
 ) -> Iterator[Session]:
     """An open session for the block."""
 
     async def make() -> Connection:
-        connection = Connection(Server(name="peer", url=url), keeper or TokenKeeper(MemoryStore()))
+        connection = Connection(Server(name=name, url=url), keeper or TokenKeeper(MemoryStore()))
         connection.open()
         return connection
 
-    connection = background().submit(make()).result(5)
+    connection = background().submit(make()).result(30)
     session = Session(connection, front_end or FrontEnd())
     try:
         yield session

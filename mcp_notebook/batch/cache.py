@@ -3,7 +3,7 @@
 One SQLite file of the user's own (0600). An answer is found by the session's name, the server's
 address, the tool, its schema and the arguments; of the arguments only a hash is kept, and nothing
 of the sign-in. With the answers stands where they are from: the server's version, and when. Only
-answers are kept, no failures.
+answers are kept, no failures. A sign-out drops them: who signs in next would get another's.
 """
 
 from __future__ import annotations
@@ -193,6 +193,24 @@ class AnswerCache:
 
     def __repr__(self) -> str:
         return f"<AnswerCache {self.path}: {len(self):,} answers, {self.size / 1e6:.1f} MB>"
+
+
+def drop_answers(server: str) -> list[str]:
+    """Drops what the usual file holds of a session; raises nothing.
+
+    Returns:
+        A sentence about it, or nothing where there was nothing to drop.
+    """
+    cache = AnswerCache()
+    if not cache.path.exists():
+        return []
+    try:
+        dropped = cache.forget(server)
+    except (MCPNotebookError, sqlite3.Error) as error:
+        return [f"What cache=True kept of it is still in {cache.path} ({type(error).__name__})."]
+    finally:
+        cache.close()
+    return [f"{dropped:,} of its answers kept by cache=True are dropped."] if dropped else []
 
 
 class Answers:

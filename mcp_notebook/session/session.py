@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcp_notebook.background import background
+from mcp_notebook.batch.cache import drop_answers
 from mcp_notebook.batch.pacing import Throttle
 from mcp_notebook.client.connection import Connection
 from mcp_notebook.client.status import Status
@@ -277,10 +278,13 @@ class Session:
     def sign_out(self) -> list[str]:
         """Revokes the tokens (RFC 7009, at most 5 s), forgets them, and disconnects.
 
+        What ``cache=True`` kept is dropped as well: the next to sign in may be somebody else.
+
         Returns:
-            Sentences: what was revoked, and what remains at the provider.
+            Sentences: what was revoked and dropped, and what remains at the provider.
         """
-        return Wait(self.connection.sign_out()).result()
+        remains = Wait(self.connection.sign_out()).result()
+        return remains if self.replayed is not None else [*remains, *drop_answers(self.name)]
 
     def __enter__(self) -> Self:
         return self.wait()

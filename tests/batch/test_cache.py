@@ -16,6 +16,7 @@ import pytest
 
 from mcp_notebook.batch.cache import AnswerCache
 from mcp_notebook.batch.work import Row
+from mcp_notebook.client.status import Status
 from mcp_notebook.errors import ToolError, ToolFailedError
 from mcp_notebook.results.tool_result import ToolResult
 from tests.mapping import session_with
@@ -54,6 +55,22 @@ def test_another_session_and_another_server_have_their_own_answers(session, tool
     with serve_tools(unguarded=True, json_response=True) as other, session_with(other.url) as two:
         two.tools.echo.map(["a"], cache=True)
         assert other.calls("echo") == 1
+
+
+def test_signing_out_drops_the_answers_of_that_session_alone(session, tools):
+    with session_with(tools.url, name="other") as other:
+        other.tools.echo.map(["a"], cache=True)
+        session.tools.echo.map(["a", "b"], cache=True)
+        assert "2 of its answers kept by cache=True are dropped." in session.sign_out()
+        assert [kept["server"] for kept in AnswerCache().tools()] == ["other"]
+        assert not any("cache=True" in said for said in session.sign_out())
+
+
+def test_signing_out_is_done_where_the_answers_cannot_be_dropped(session):
+    session.tools.echo.map(["a"], cache=True)
+    AnswerCache().path.write_text("no database")
+    assert any("cache=True kept of it is still in" in said for said in session.sign_out())
+    assert session.status is Status.DISCONNECTED
 
 
 def test_a_schema_of_another_address_is_no_change_of_this_one(session, tmp_path):

@@ -50,5 +50,5 @@ def kept(name: str, url: str, token: str) -> TokenKeeper:
         expires_at=time.time() + 3600,
     )
     keeper = TokenKeeper(FileStore(home() / "tokens"))
-    background().submit(keeper.save(record)).result(5)
+    background().submit(keeper.save(record)).result(30)
     return keeper

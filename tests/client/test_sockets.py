@@ -48,7 +48,7 @@ async def serving(handle, **options):
 
 @contextlib.asynccontextmanager
 async def connected(port, host="127.0.0.1"):
-    stream = await Backend().connect_tcp(host, port, timeout=5)
+    stream = await Backend().connect_tcp(host, port, timeout=20)
     try:
         yield stream
     finally:
@@ -56,7 +56,7 @@ async def connected(port, host="127.0.0.1"):
 
 
 async def until_over(stream):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not stream.get_extra_info("is_readable"):  # noqa: ASYNC110 -- httpcore asks as well
             await asyncio.sleep(0.005)
 
@@ -70,7 +70,7 @@ async def test_the_head_and_the_body_of_a_request_leave_together():
         await stream.write(b"head")
         await stream.write(b"body")
         await stream.write(b"")
-        assert await stream.read(100, timeout=5) == b"8"
+        assert await stream.read(100, timeout=20) == b"8"
 
 
 async def test_a_large_request_leaves_before_an_answer_is_asked_for():
@@ -82,8 +82,8 @@ async def test_a_large_request_leaves_before_an_answer_is_asked_for():
         await reader.read()
 
     async with serving(handle) as port, connected(port) as stream:
-        await stream.write(b"x" * 3_000_000, timeout=5)
-        await asyncio.wait_for(got.wait(), 5)
+        await stream.write(b"x" * 3_000_000, timeout=20)
+        await asyncio.wait_for(got.wait(), 20)
 
 
 async def test_a_request_that_the_server_does_not_take_is_given_up():
@@ -104,7 +104,7 @@ async def test_nothing_of_a_request_is_sent_to_a_server_that_has_hung_up():
         await until_over(stream)
         await stream.write(b"request")
         with pytest.raises(httpcore2.WriteError):
-            await stream.read(100, timeout=5)
+            await stream.read(100, timeout=20)
 
 
 async def test_what_the_server_said_before_it_hung_up_is_heard():
@@ -114,8 +114,8 @@ async def test_what_the_server_said_before_it_hung_up_is_heard():
     async with serving(handle) as port, connected(port) as stream:
         await until_over(stream)
         await stream.write(b"request")
-        assert await stream.read(100, timeout=5) == b"too large"
-        assert await stream.read(100, timeout=5) == b""
+        assert await stream.read(100, timeout=20) == b"too large"
+        assert await stream.read(100, timeout=20) == b""
 
 
 async def test_a_connection_that_is_reset_says_so():
@@ -127,7 +127,7 @@ async def test_a_connection_that_is_reset_says_so():
     async with serving(handle) as port, connected(port) as stream:
         await stream.write(b"request")
         with pytest.raises(httpcore2.ReadError):
-            await stream.read(100, timeout=5)
+            await stream.read(100, timeout=20)
 
 
 async def test_silence_ends_with_the_time_for_reading():
@@ -153,7 +153,7 @@ async def test_a_server_that_says_more_than_is_read_has_to_wait():
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(said.wait(), 0.3)
         size = 0
-        while chunk := await stream.read(65_536, timeout=5):
+        while chunk := await stream.read(65_536, timeout=20):
             assert len(chunk) <= 65_536
             size += len(chunk)
         assert size == 50_000_000
@@ -172,7 +172,7 @@ async def test_a_host_whose_first_address_refuses_is_reached_at_the_next(monkeyp
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     async with serving(handle) as port, connected(port, "mcp.example.com") as stream:
-        assert await stream.read(100, timeout=5) == b"here"
+        assert await stream.read(100, timeout=20) == b"here"
 
 
 async def test_a_host_whose_first_address_is_silent_is_reached_at_the_next(monkeypatch):
@@ -193,14 +193,14 @@ async def test_a_host_whose_first_address_is_silent_is_reached_at_the_next(monke
     monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(loop, "create_connection", create_connection)
     async with serving(handle) as port, connected(port, "mcp.example.com") as stream:
-        assert await stream.read(100, timeout=5) == b"here"
+        assert await stream.read(100, timeout=20) == b"here"
 
 
 async def test_a_host_that_nobody_listens_on_is_told():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(httpcore2.ConnectError) as caught:
-        await Backend().connect_tcp("127.0.0.1", port, timeout=5)
+        await Backend().connect_tcp("127.0.0.1", port, timeout=20)
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
@@ -329,6 +329,6 @@ async def test_a_server_that_does_not_greet_back_is_given_up():
         await asyncio.Event().wait()
 
     async with serving(handle) as port:
-        stream = await Backend().connect_tcp("127.0.0.1", port, timeout=5)
+        stream = await Backend().connect_tcp("127.0.0.1", port, timeout=20)
         with pytest.raises(httpcore2.ConnectTimeout):
             await stream.start_tls(ssl.create_default_context(), "localhost", timeout=0.1)

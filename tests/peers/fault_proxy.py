@@ -120,7 +120,7 @@ class FaultProxy:
         fits = when or (lambda request: request.method == "POST")
         self._script.extend((fits, fault) for fault in faults)
 
-    def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
         """Waits until the condition holds; it is looked at after each request."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):

@@ -135,7 +135,7 @@ class ToolServer(Web):
         """How often a tool was carried out."""
         return sum(name == tool for name, _ in list(self.ran))
 
-    def wait_for_tool(self, tool: str, n: int = 1, timeout: float = 10) -> None:
+    def wait_for_tool(self, tool: str, n: int = 1, timeout: float = 30) -> None:
         """Waits until a tool has been begun `n` times."""
         self.wait_until(lambda: self.calls(tool) >= n, timeout)
 

@@ -201,13 +201,13 @@ class Web:
     def counts(self) -> Counter[str]:
         return Counter(seen.path for seen in list(self.seen))
 
-    def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
         """Waits until the condition holds; it is looked at after each request and answer."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
                 raise TimeoutError(f"not within {timeout} s; seen: {dict(self.counts())}")
 
-    def wait_for(self, path: str, n: int = 1, timeout: float = 10) -> None:
+    def wait_for(self, path: str, n: int = 1, timeout: float = 30) -> None:
         """Waits until `n` requests for a path have come."""
         self.wait_until(lambda: self.count(path) >= n, timeout)
 

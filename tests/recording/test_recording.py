@@ -79,7 +79,7 @@ def replay_alone(space, tools, file):
     space.record(None)
     tools.stop()
     space.replay(file)
-    return space.connect("peer").wait(5)
+    return space.connect("peer").wait(30)
 
 
 # -- what comes back --------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def replay_alone(space, tools, file):
 
 def test_a_replay_answers_like_the_server_which_is_gone(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     table, echo = live.tools.table(limit=3), live.tools.echo(text="hi")
     picture = live.tools.picture(width=3)
     listing, docstring = repr(live.tools), live.tools.add.__doc__
@@ -101,7 +101,7 @@ def test_a_replay_answers_like_the_server_which_is_gone(space, tools, file):
 
 def test_the_session_says_that_it_is_a_replay(space, tools, file):
     space.record(file)
-    space.connect("peer").wait(5)
+    space.connect("peer").wait(30)
     session = replay_alone(space, tools, file)
     assert session.replayed == file
     assert "a replay of run.jsonl, 13 tools" in repr(session)
@@ -110,7 +110,7 @@ def test_the_session_says_that_it_is_a_replay(space, tools, file):
 
 def test_failures_of_a_tool_and_errors_of_the_server_replay_as_such(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     with pytest.raises(ToolFailedError) as failed:
         live.tools.fail(message="broken")
     with pytest.raises(ServerError) as refused:
@@ -126,7 +126,7 @@ def test_failures_of_a_tool_and_errors_of_the_server_replay_as_such(space, tools
 
 def test_the_same_call_has_its_answers_in_their_order_and_then_the_last_one(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     for text in ("one", "two"):
         tools.note_text = text
         live.resources.read("peers://note")
@@ -136,7 +136,7 @@ def test_the_same_call_has_its_answers_in_their_order_and_then_the_last_one(spac
 
 def test_resources_and_prompts_replay(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     listed = [resource.uri for resource in live.resources]
     templates = [template.name for template in live.resources.templates]
     prompts = [prompt.name for prompt in live.prompts]
@@ -152,7 +152,7 @@ def test_resources_and_prompts_replay(space, tools, file):
 
 def test_a_batch_replays_row_by_row_and_asks_nobody(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     rows = [{"name": str(n)} for n in range(20)]
     frame = live.tools.delete.map(rows, confirm=False).to_frame()
     again = replay_alone(space, tools, file)
@@ -164,7 +164,7 @@ def test_a_batch_replays_row_by_row_and_asks_nobody(space, tools, file):
 def test_answers_from_other_workers_are_recorded_and_a_replay_needs_no_workers(space, tools, file):
     space.record(file)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        live = space.connect("peer").wait(5)
+        live = space.connect("peer").wait(30)
         live.tools.echo.map(["a", "b", "c"], executor=pool)
     assert sorted(arguments["text"] for _, arguments in calls(file)) == ["a", "b", "c"]
     again = replay_alone(space, tools, file)
@@ -176,7 +176,7 @@ def test_answers_from_the_cache_are_recorded_as_well_and_a_replay_leaves_the_cac
     space, tools, file, tmp_path
 ):
     cache = tmp_path / "answers.sqlite"
-    space.connect("peer").wait(5).tools.echo.map(["a", "b"], cache=cache)
+    space.connect("peer").wait(30).tools.echo.map(["a", "b"], cache=cache)
     space.record(file)
     space.connect("peer").tools.echo.map(["a", "b"], cache=cache)
     assert tools.calls("echo") == 2
@@ -189,7 +189,7 @@ def test_answers_from_the_cache_are_recorded_as_well_and_a_replay_leaves_the_cac
 def test_answers_that_workers_bring_are_recorded_and_a_replay_needs_no_workers(space, tools, file):
     space.record(file)
     with ThreadPoolExecutor(2) as workers:
-        space.connect("peer").wait(5).tools.echo.map(["a", "b"], executor=workers)
+        space.connect("peer").wait(30).tools.echo.map(["a", "b"], executor=workers)
     again = replay_alone(space, tools, file)
     batch = again.tools.echo.map(["a", "b"], executor=workers)
     assert [result.data for result in batch] == ["a", "b"]
@@ -197,7 +197,7 @@ def test_answers_that_workers_bring_are_recorded_and_a_replay_needs_no_workers(s
 
 def test_what_was_not_recorded_is_told_with_what_was_and_the_way_to_it(space, tools, file):
     space.record(file)
-    space.connect("peer").wait(5).tools.echo(text="known")
+    space.connect("peer").wait(30).tools.echo(text="known")
     again = replay_alone(space, tools, file)
     with pytest.raises(NotRecordedError, match=r'echo of peer .* with \{"text": "new"\}') as caught:
         again.tools.echo(text="new")
@@ -215,7 +215,7 @@ def test_what_was_not_recorded_is_told_with_what_was_and_the_way_to_it(space, to
 
 
 def test_a_session_that_is_open_already_is_recorded_from_then_on(space, tools, file):
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     live.tools.echo(text="before")
     space.record(file)
     live.tools.echo(text="after")
@@ -229,7 +229,7 @@ def test_a_session_that_is_open_already_is_recorded_from_then_on(space, tools, f
 def test_what_is_recorded_anew_takes_the_place_of_the_older(space, tools, file):
     for text in ("old", "new"):
         space.record(file)
-        session = space.connect("peer").wait(5)
+        session = space.connect("peer").wait(30)
         tools.note_text = text
         session.resources.read("peers://note")
         session.tools.echo(text=text)
@@ -244,7 +244,7 @@ def test_two_kernels_may_record_to_one_file(space, tools, file):
     space.record(file)
     other.record(file)
     for number, one in enumerate([space, other] * 5):
-        one.connect("peer").wait(5).tools.echo(text=str(number))
+        one.connect("peer").wait(30).tools.echo(text=str(number))
     other.record(None)
     other.disconnect("peer")
     again = replay_alone(space, tools, file)
@@ -255,14 +255,14 @@ def test_two_kernels_may_record_to_one_file(space, tools, file):
 def test_replace_drops_what_the_file_holds(space, file):
     for text in ("old", "new"):
         space.record(file, replace=True)
-        space.connect("peer").wait(5).tools.echo(text=text)
+        space.connect("peer").wait(30).tools.echo(text=text)
         space.record(None)
     assert calls(file) == [("echo", {"text": "new"})]
 
 
 def test_a_kernel_that_died_in_the_middle_of_a_line_costs_that_line(space, tools, file):
     space.record(file)
-    space.connect("peer").wait(5).tools.echo(text="a")
+    space.connect("peer").wait(30).tools.echo(text="a")
     space.record(None)
     whole = file.read_bytes()
     file.write_bytes(whole + b'{"server": "peer", "requ')
@@ -278,7 +278,7 @@ def test_the_file_is_private_and_says_where_answers_are_from(space, file):
     file.write_text("")
     file.chmod(0o644)
     space.record(file)
-    space.connect("peer").wait(5).tools.echo(text="a")
+    space.connect("peer").wait(30).tools.echo(text="a")
     space.record(None)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     header, met, *_ = lines(file)
@@ -318,7 +318,7 @@ def test_one_does_not_record_what_is_replayed(space, file, tmp_path):
 
 def test_a_disk_that_is_full_costs_the_recording_and_no_call(space, file):
     recorder = space.record(file)
-    session = space.connect("peer").wait(5)
+    session = space.connect("peer").wait(30)
     recorder._file.close()
 
     class Full:
@@ -354,7 +354,7 @@ def test_scripts_record_and_replay_a_block(space, tools, file, monkeypatch):
 def test_a_script_that_uses_no_block_records_from_the_call_on(space, file, monkeypatch):
     monkeypatch.setattr("mcp_notebook.workspace.workspace", lambda: space)
     made = mcp_notebook.record(file)
-    space.connect("peer").wait(5).tools.echo(text="a")
+    space.connect("peer").wait(30).tools.echo(text="a")
     made.stop()
     space.connect("peer").tools.echo(text="b")
     assert calls(made.path) == [("echo", {"text": "a"})]
@@ -367,7 +367,7 @@ def test_what_a_server_asked_in_the_middle_is_not_asked_again(space, file):
     with serve_tools(unguarded=True) as tools:
         space.book.add(Server(name="shop", url=tools.url))
         space.record(file)
-        live = space.connect("shop").wait(5)
+        live = space.connect("shop").wait(30)
         live.on_question = lambda question: {"name": "Ada"}
         said = live.tools.ask().data
         assert said == "Hello Ada"
@@ -432,23 +432,23 @@ def desk():
 
     address, over = concurrent.futures.Future(), concurrent.futures.Future()
     serving = background().submit(serve())
-    yield address.result(5)
+    yield address.result(30)
     over.set_result(None)
-    serving.result(5)
+    serving.result(30)
 
 
 def test_a_recording_tells_no_news_and_suggests_nothing(space, tools, file, private_home):
     space.record(file)
-    space.connect("peer").wait(5)
+    space.connect("peer").wait(30)
     again = replay_alone(space, tools, file)
     with pytest.raises(ServerError, match="does not tell when"):
-        again.resources.watch("peers://note").wait(5)
+        again.resources.watch("peers://note").wait(30)
     assert again.suggestions._connection.client.server_capabilities.completions is None
 
 
 def test_signing_out_of_a_replay_leaves_the_server_as_it_is(space, tools, file):
     space.record(file)
-    space.connect("peer").wait(5)
+    space.connect("peer").wait(30)
     replay_alone(space, tools, file)
     for leave in (space.sign_out, space.remove):
         [said] = leave("peer")
@@ -459,7 +459,7 @@ def test_signing_out_of_a_replay_leaves_the_server_as_it_is(space, tools, file):
 
 def test_a_session_that_is_held_says_how_to_go_on_when_the_mode_changes(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     replay_alone(space, tools, file)
     with pytest.raises(ConnectionError) as caught:
         live.tools.echo(text="a")
@@ -471,7 +471,7 @@ def test_a_key_that_a_server_repeats_is_not_in_the_file(space, file, monkeypatch
     conceal("k3y-of-mine")
     conceal("12345678")
     space.record(file)
-    session = space.connect("peer").wait(5)
+    session = space.connect("peer").wait(30)
     with pytest.raises(ToolFailedError):
         session.tools.fail(message="your key is k3y-of-mine")
     session.tools.add(a=12345678, b=0)
@@ -505,7 +505,7 @@ def test_the_environment_can_say_so_for_a_notebook_as_it_is(space, tools, file, 
 
 
 def test_a_session_that_is_open_already_has_its_lists_in_the_recording(space, tools, file):
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     prompts = [prompt.name for prompt in live.prompts]
     space.record(file)
     wanted = {"tools/list", "prompts/list", "resources/list", "resources/templates/list"}
@@ -516,17 +516,17 @@ def test_a_session_that_is_open_already_has_its_lists_in_the_recording(space, to
 
 def test_listings_are_as_they_were_in_the_end(space, tools, file):
     space.record(file)
-    space.connect("peer").wait(5)
+    space.connect("peer").wait(30)
     tools.add_tool("late")
     space.disconnect("peer")
-    space.connect("peer").wait(5)
+    space.connect("peer").wait(30)
     again = replay_alone(space, tools, file)
     assert "late" in again.tools
 
 
 def test_what_a_recording_has_is_no_news_of_the_server(space, tools, file):
     space.record(file)
-    live = space.connect("peer").wait(5)
+    live = space.connect("peer").wait(30)
     assert live.drift == []
     space.record(None)
     replaced = file.read_text().replace("Says it back.", "Says something else.")
@@ -538,7 +538,7 @@ def test_what_a_recording_has_is_no_news_of_the_server(space, tools, file):
 
 def test_a_second_account_is_replayed_by_its_own_name(space, tools, file):
     space.record(file)
-    space.connect("peer", account="work").wait(5).tools.echo(text="a")
+    space.connect("peer", account="work").wait(30).tools.echo(text="a")
     space.record(None)
     tools.stop()
     space.replay(file)
@@ -549,7 +549,7 @@ def test_the_demo_is_not_started_in_a_replay(space, tools, file, monkeypatch):
     monkeypatch.setattr("mcp_notebook.demo.launch.start", lambda: pytest.fail("it was started"))
     space.book.add(Server(name="demo", url=tools.url))
     space.record(file)
-    space.connect("demo").wait(5)
+    space.connect("demo").wait(30)
     space.record(None)
     space.replay(file)
     assert space.demo().url == tools.url
@@ -558,6 +558,6 @@ def test_the_demo_is_not_started_in_a_replay(space, tools, file, monkeypatch):
 def test_a_file_that_is_deleted_meanwhile_breaks_nothing(space, file):
     recorder = space.record(file)
     file.unlink()
-    assert space.connect("peer").wait(5).tools.echo(text="a").data == "a"
+    assert space.connect("peer").wait(30).tools.echo(text="a").data == "a"
     assert "1 new answer" in recorder.summary
     space.record(None)

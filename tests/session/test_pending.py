@@ -35,7 +35,7 @@ def test_a_call_that_was_started_runs_without_being_waited_for(shop):
     session, tools = shop
     pending = session.tools.echo.submit("unseen")
     tools.wait_for_tool("echo")
-    assert pending.result(10).data == "unseen"
+    assert pending.result(30).data == "unseen"
     assert pending.done()
     assert "answered after 0 s" in repr(pending)
     assert pending.result().data == "unseen"  # as often as one likes
@@ -54,7 +54,7 @@ def test_a_limit_ends_the_waiting_and_not_the_call(shop):
         pending.result(0.1)
     assert not pending.done()
     assert "slow of shop: running" in repr(pending)
-    assert pending.result(10).data == "done"
+    assert pending.result(30).data == "done"
 
 
 @pytest.mark.anyio
@@ -104,7 +104,7 @@ def test_a_failure_is_told_whenever_it_is_looked_for(shop):
     pending = session.tools.fail.submit(message="out of paper")
     for _ in range(2):
         with pytest.raises(ToolFailedError, match="out of paper"):
-            pending.result(10)
+            pending.result(30)
     assert "out of paper" in pending._repr_mimebundle_()["text/html"]
 
 
@@ -121,7 +121,7 @@ def test_a_question_waits_until_somebody_waits(shop):
     pending = session.tools.order.submit()
     assert until(lambda: "asks something" in repr(pending))
     assert session.front_end.asked == []
-    assert '"confirmed":true' in pending.result(10).text
+    assert '"confirmed":true' in pending.result(30).text
 
 
 def test_what_was_started_is_lost_with_its_session():
@@ -129,4 +129,4 @@ def test_what_was_started_is_lost_with_its_session():
         pending = session.tools.slow.submit(seconds=30)
         tools.wait_for_tool("slow")
     with pytest.raises(MCPNotebookError):
-        pending.result(10)
+        pending.result(30)

@@ -108,7 +108,7 @@ def test_looking_asks_nothing_and_a_change_is_noticed():
             session.prompts.compare("Mars")
         assert listings(tools) == 1
         tools.add_prompt("greet")
-        assert told.wait(10)
+        assert told.wait(30)
         assert session.prompts.greet().text == "Hello."
         assert dir(session.prompts) == ["compare", "greet"]
         assert listings(tools) == 2

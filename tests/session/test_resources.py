@@ -202,14 +202,14 @@ def test_a_watched_resource_is_read_again_when_the_server_says_so(session, tools
     with watched(session) as watch:
         assert "no change yet" in repr(watch)
         tools.change_note("second")
-        assert watch.wait(10).text == "second"
+        assert watch.wait(30).text == "second"
         assert watch.changes == 1
         assert "1 change" in repr(watch)
         tools.change_note("third")
         assert next(iter(watch)).text == "third"
     assert not watch.is_open
     with pytest.raises(MCPNotebookError, match="not watched any more"):
-        watch.wait(10)
+        watch.wait(30)
 
 
 def test_waiting_for_a_change_has_an_end(session):
@@ -236,10 +236,10 @@ def test_closing_one_of_two_watches_leaves_the_other(session, tools):
             pass
         session.wait_for(until_closed(other)).result()
         tools.change_note("second")
-        assert kept.wait(10).text == "second"
+        assert kept.wait(30).text == "second"
         with watched(session) as again:
             tools.change_note("third")
-            assert again.wait(10).text == "third"
+            assert again.wait(30).text == "third"
     tools.wait_until(lambda: watches(tools) == 0)
 
 
@@ -255,7 +255,7 @@ def test_a_watch_ends_with_its_session(session):
     watch = watched(session)
     session.disconnect()
     with pytest.raises(MCPNotebookError, match="disconnected"):
-        watch.wait(10)
+        watch.wait(30)
     assert "not watched" in repr(watch)
 
 
@@ -264,10 +264,10 @@ def test_a_watch_is_renewed_in_a_new_connection():
         session.wait(20)
         with watched(session) as watch:
             session.wait_for(lose(session.connection)).result()
-            assert watch.wait(10).text == "first"  # it may have changed meanwhile
+            assert watch.wait(30).text == "first"  # it may have changed meanwhile
             session.wait_for(until_begun(watch)).result()
             tools.change_note("second")
-            assert watch.wait(10).text == "second"
+            assert watch.wait(30).text == "second"
 
 
 async def lose(connection) -> None:
