@@ -88,7 +88,7 @@ class Commands:
                 return recording.replay(self.workspace, wanted)
             case command.Disconnect(name):
                 self.workspace.disconnect(name)
-                return sentences([f"{name} is disconnected. Its sign-in is kept."])
+                return sentences([f"{name} is disconnected; a sign-in is kept, if there was one."])
             case command.SignIn(name, paste=True):
                 return self._paste(name)
             case command.SignIn(name, register_again):
