@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-from mcp_notebook.errors import MCPNotebookError, ToolArgumentError, ToolError
+from mcp_notebook.errors import ToolArgumentError, ToolError
 from mcp_notebook.redaction import printable
 from mcp_notebook.results import tables
 from mcp_notebook.results.likeness import ValueLike
 from mcp_notebook.schema.names import nearest
 from mcp_notebook.schema.signature import Parameters
+from mcp_notebook.waiting.stopping import stop_put_off
+
+T = TypeVar("T")
 
 CHUNK = 512
 """Rows of a table that are turned into objects at a time."""
 
 _FORMS = (
-    "a DataFrame, a tool's answer, a list of dicts, or the values of one argument: a list, a "
-    "Series, a generator"
+    "a DataFrame, an Arrow table, a tool's answer, a list of dicts, or the values of one argument: "
+    "a list, a Series, a generator"
 )
 
 
@@ -50,49 +55,48 @@ class Rows:
         self.is_table = False
         self.exhausted = False
         self._broken = False
-        self._unread: list[Any] = []
-        self._iterator = self._open(given)
+        self._taken = 0
+        # Read and not yet taken: what cannot be taken now is what the next run begins with.
+        self._unread: deque[Any] = deque()
+        self._iterator: Iterator[Any] = iter(())
+        self._piece: Callable[[int], list[Any]] | None = None
+        self._open(given)
 
-    def _open(self, given: Any) -> Iterator[Any]:
+    def _open(self, given: Any) -> None:
         if isinstance(given, ValueLike):
-            return self._open_answer(given.data)
-        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-            found = (
-                "an async iterator" if isinstance(given, AsyncIterable) else type(given).__name__
-            )
-            hint = f"Rows are {_FORMS}."
-            if isinstance(given, Mapping):
-                hint += " For columns: map(pd.DataFrame(columns)); for one call: TOOL(**arguments)"
-            raise ToolError(f"map() takes rows, not {found}.", hint=hint)
+            self._open_answer(given.data)
+            return
+        self._piece = _pieces(given)
+        if self._piece is None:
+            self._iterator = _iterator(given)
         if isinstance(given, Sized):
             self.total = len(given)
         self.is_table = hasattr(given, "columns") or hasattr(given, "column_names")
-        if not self.is_table:
-            return iter(given)
-        if hasattr(given, "iloc"):
+        if self.is_table and hasattr(given, "iloc"):
             self.frame = given
-            return _pandas(given)
-        if hasattr(given, "iter_rows"):  # polars
-            return iter(given.iter_rows(named=True))
-        if hasattr(given, "to_batches"):  # Arrow
-            return (row for batch in given.to_batches(CHUNK) for row in batch.to_pylist())
-        raise ToolError(f"A {type(given).__name__} is not read here.", hint=f"Rows are {_FORMS}.")
 
-    def _open_answer(self, value: Any) -> Iterator[Any]:
+    def _open_answer(self, value: Any) -> None:
         """What another tool answered: its table, else its list."""
         table = tables.table_of(value)
         if table is None:
-            return self._open(value)
+            self._open(value)
+            return
         self.total, self.is_table = len(table.rows), True
-        return iter(table.rows)
+        self._iterator = iter(table.rows)
 
-    def take(self, limit: int, seconds: float, put: Callable[[Any], None]) -> None:
+    def take(
+        self, limit: int, seconds: float, look: Callable[[Any], T], keep: Callable[[T], None]
+    ) -> None:
         """Reads the next rows: as many as there are, up to a number and for a time.
+
+        No row is lost or kept twice when this is interrupted, or when `look` raises: what was read
+        and not kept is what the next call begins with.
 
         Args:
             limit: How many at the most.
             seconds: After this time no further one is begun; a generator may be slow.
-            put: Gets each of them at once, so that none is lost when this is interrupted.
+            look: Gets each of them at once, and may raise.
+            keep: Gets what `look` returned; must neither raise nor block, and is done whole.
 
         Raises:
             ToolError: The generator was interrupted earlier and has nothing more to give.
@@ -104,35 +108,61 @@ class Rows:
             )
         end = time.monotonic() + seconds
         for _ in range(limit):
-            try:
-                given = self._unread.pop() if self._unread else next(self._iterator)
-            except StopIteration:
+            if not self._unread:
+                self._read()
+            if not self._unread:
                 self.exhausted = True
                 return
-            except BaseException:
-                # A generator that has raised is over; what indexes a table or list goes on.
-                self._broken = inspect.isgenerator(self._iterator) and self.frame is None
-                raise
-            try:
-                put(given)
-            except MCPNotebookError:  # it cannot be taken now; the next run begins with it
-                self._unread.append(given)
-                raise
+            found = look(self._unread[0])
+            with stop_put_off():
+                keep(found)
+                self._unread.popleft()
+                self._taken += 1
             if time.monotonic() > end:
                 return
 
+    def _read(self) -> None:
+        if self._piece is not None:
+            # A table is read from where it was taken up to, so that Stop in the middle of it
+            # costs nothing.
+            self._unread = deque(self._piece(self._taken))
+            return
+        try:
+            # In one go of the interpreter's own: between `next` and a name for it, Stop may come.
+            self._unread.extend(islice(self._iterator, 1))
+        except BaseException:
+            self._broken = inspect.isgenerator(self._iterator)  # one that has raised is over
+            raise
 
-def _pandas(frame: Any) -> Iterator[dict[Any, Any]]:
+
+def _iterator(given: Any) -> Iterator[Any]:
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        found = "an async iterator" if isinstance(given, AsyncIterable) else type(given).__name__
+        hint = f"Rows are {_FORMS}."
+        if isinstance(given, Mapping):
+            hint += " For columns: map(pd.DataFrame(columns)); for one call: TOOL(**arguments)"
+        raise ToolError(f"map() takes rows, not {found}.", hint=hint)
+    return iter(given)
+
+
+def _pieces(given: Any) -> Callable[[int], list[Any]] | None:
+    """Returns what reads the next rows of a table from a number on, or None where it is none."""
+    if hasattr(given, "iloc") and hasattr(given, "columns"):
+        return lambda start: _records(given, start)
+    if hasattr(given, "iter_rows") and hasattr(given, "slice"):  # polars
+        return lambda start: list(given.slice(start, CHUNK).iter_rows(named=True))
+    if hasattr(given, "to_pylist") and hasattr(given, "slice"):  # Arrow, tables and arrays
+        return lambda start: list(given.slice(start, CHUNK).to_pylist())
+    return None
+
+
+def _records(frame: Any, start: int) -> list[dict[Any, Any]]:
     if not frame.columns.is_unique:
         raise ToolError(
             "The DataFrame has two columns of one name.", hint="Rename one, or choose: df[[...]]"
         )
-    return _records(frame)
-
-
-def _records(frame: Any) -> Iterator[dict[Any, Any]]:
-    for start in range(0, len(frame), CHUNK):
-        yield from frame.iloc[start : start + CHUNK].to_dict("records")
+    records: list[dict[Any, Any]] = frame.iloc[start : start + CHUNK].to_dict("records")
+    return records
 
 
 class Binder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,17 @@ def sink_of(given: str | Path | Callable[[dict[str, Any]], object]) -> Sink:
 class _Function:
     def __init__(self, function: Callable[[dict[str, Any]], object]) -> None:
         self._function = function
+        self._taken = 0
 
     def knows(self, row: int, arguments: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
 
     def write(self, records: Iterable[Record]) -> None:
-        for record in records:
+        # When the function has raised, the next run writes the same records again.
+        for record in islice(records, self._taken, None):
             self._function(record.to_json())
+            self._taken += 1
+        self._taken = 0
 
     def close(self) -> None:
         return

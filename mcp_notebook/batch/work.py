@@ -20,6 +20,7 @@ from mcp_notebook.batch.sink import record_of
 from mcp_notebook.batch.sinks import sink_of
 from mcp_notebook.errors import MCPNotebookError, ToolArgumentError, ToolError
 from mcp_notebook.results.tool_result import ToolResult
+from mcp_notebook.waiting.stopping import stop_put_off
 
 if TYPE_CHECKING:
     import mcp_types
@@ -155,30 +156,25 @@ class Work:
             tell: Called when there is something to do again.
         """
 
-        def put(given: Any) -> None:
-            row = Row(self.read, given)
-            if row.number == 0:
-                self._binder.check_first(given)
-            self._take(row)
-            self.read += 1
-            if row.error is None and not row.known:
-                self.todo.append(row)
-                if len(self.todo) == 1:
-                    tell()
+        def keep(row: Row) -> None:
+            self._keep(row)
+            if len(self.todo) == 1:
+                tell()
 
-        self.rows.take(limit, PULL_SECONDS, put)
+        self.rows.take(limit, PULL_SECONDS, self._look, keep)
 
-    def _take(self, row: Row) -> None:
+    def _look(self, given: Any) -> Row:
+        """Returns a row with its arguments, or why it has none, and its answer if that is known."""
+        row = Row(self.read, given)
+        if row.number == 0:
+            self._binder.check_first(given)
         try:
-            row.arguments = self._binder.arguments(row.given)
+            row.arguments = self._binder.arguments(given)
         except ToolArgumentError as error:
-            self.fail(row, error.with_traceback(None))
+            row.error = error.with_traceback(None)
         else:
             row.known = self._find(row, row.arguments)
-        if self.sink is None:
-            self.kept.append(row)
-        if row.known:
-            self.known += 1
+        return row
 
     def _find(self, row: Row, arguments: dict[str, Any]) -> bool:
         if self.sink is not None and self.sink.knows(row.number, arguments):
@@ -188,9 +184,20 @@ class Work:
             return False
         self.found(arguments, raw)
         row.result = self._wrap(raw)
-        if self.sink is not None:
-            self._outbox.append(row)
         return True
+
+    def _keep(self, row: Row) -> None:
+        self.read += 1
+        if self.sink is None:
+            self.kept.append(row)
+        elif row.result is not None:
+            self._outbox.append(row)
+        if row.known:
+            self.known += 1
+        elif row.error is not None:
+            self.fail(row, row.error)
+        else:
+            self.todo.append(row)
 
     def write(self) -> None:
         """Writes what has come to the sink and the cache."""
@@ -208,8 +215,9 @@ class Work:
                 for r in rows
             )
         # Taken out last: what could not be written is written by the next run.
-        for _ in rows:
-            self._outbox.popleft()
+        with stop_put_off():
+            for _ in rows:
+                self._outbox.popleft()
 
     def close(self) -> None:
         """Writes the rest and closes the files; a later run opens them again."""

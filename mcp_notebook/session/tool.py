@@ -182,9 +182,9 @@ class Tool:
         same while other tasks go on.
 
         Args:
-            rows: A DataFrame, or the table another tool answered, whose columns are matched to
-                arguments by name; dicts of arguments; or the values of the one argument that is
-                needed: a list, a Series, a generator.
+            rows: A DataFrame, an Arrow table, or the table another tool answered, whose columns
+                are matched to arguments by name; dicts of arguments; or the values of the one
+                argument that is needed: a list, a Series, a generator.
             concurrency: Calls under way at once.
             rate: Calls in a time at the most, ``"5/s"`` or ``"100/min"``; a number is per second.
             columns: Which column is which argument, ``{"column": "argument"}``, where their names

@@ -17,16 +17,16 @@ import asyncio
 import concurrent.futures
 import contextlib
 import queue
-import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from mcp_notebook.background import Background, background
 from mcp_notebook.errors import MCPNotebookError
 from mcp_notebook.frames import bare
+from mcp_notebook.waiting.stopping import stop_reaches_us
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,7 +135,7 @@ class Wait(Generic[T]):
         self._refuse_inside()
         self.waited = True
         try:
-            with _stop_reaches_us():
+            with stop_reaches_us():
                 if (
                     Wait.nested is not None
                     and threading.current_thread() is threading.main_thread()
@@ -167,7 +167,7 @@ class Wait(Generic[T]):
         self.waited = True
         end = time.monotonic() + seconds
         try:
-            with _stop_reaches_us():
+            with stop_reaches_us():
                 while not self._future.done() and (left := end - time.monotonic()) > 0:
                     self._woken.wait(min(TICK, left))
                     self._woken.clear()
@@ -246,19 +246,3 @@ def _settle(
             answer.set_exception(error)
         else:
             answer.set_result(outcome)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def _stop_reaches_us() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:  # installed from C: cannot be put back, so is left alone
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

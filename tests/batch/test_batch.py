@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from mcp_notebook.errors import ToolArgumentError, ToolError, ToolFailedError, UnknownToolError
@@ -37,6 +40,31 @@ def test_columns_of_a_frame_are_matched_by_name_and_the_others_are_carried_along
     assert table.columns.tolist() == ["a", "b", "city", "result", "error"]
     assert table.index.tolist() == [7, 9]
     assert table["result"].tolist() == [11, 22]
+
+
+TEXTS = [str(number) for number in range(1200)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pd.DataFrame({"text": TEXTS, "other": range(1200)}),
+        pl.DataFrame({"text": TEXTS, "other": range(1200)}),
+        pa.table({"text": TEXTS, "other": range(1200)}),
+        pa.concat_tables([pa.table({"text": TEXTS[:700]}), pa.table({"text": TEXTS[700:]})]),
+        pa.record_batch({"text": TEXTS}),
+        pd.Series(TEXTS, dtype="category"),
+        pl.Series(TEXTS),
+        pa.array(TEXTS),
+        np.array(TEXTS),
+    ],
+    ids=lambda rows: f"{type(rows).__module__.partition('.')[0]} {type(rows).__name__}",
+)
+def test_tables_and_columns_of_every_library_are_rows(session, rows):
+    batch = session.tools.echo.map(rows, concurrency=32)
+    assert batch.total == 1200
+    assert [result.data for result in batch] == TEXTS
+    assert batch.to_frame()["text"].tolist() == TEXTS
 
 
 def test_columns_says_which_column_is_which_argument(session):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sqlite3
 import threading
 import time
+from functools import partial
 
+import pandas as pd
 import pytest
 
 from mcp_notebook.batch import mapping, pacing
 from mcp_notebook.batch.batch import BatchStopped
+from mcp_notebook.batch.cache import Answers
 from mcp_notebook.batch.pacing import Throttle
+from mcp_notebook.batch.rows import Binder
 from mcp_notebook.errors import ConnectionFailedError, ToolError
 from tests.mapping import Answering, calls, press_stop_when, session_with
 
@@ -132,6 +138,55 @@ def test_stop_keeps_what_is_done_and_resume_finishes_the_rest(session, tools):
     assert "peer.tools.slow.last_batch.resume()" in lines[1]
     assert batch.resume().done == 60
     assert tools.calls("slow") <= 64  # what was under way, and nothing else, is called twice
+
+
+@pytest.mark.parametrize("place", ["to_dict", "arguments"])
+def test_stop_while_rows_are_read_loses_none_of_them(session, monkeypatch, place):
+    owner = {"to_dict": pd.DataFrame, "arguments": Binder}[place]
+    frame = pd.DataFrame({"text": [str(number) for number in range(1500)]})
+    monkeypatch.setattr(owner, place, stopped_at(getattr(owner, place), 2))
+    with pytest.raises(KeyboardInterrupt):
+        session.tools.echo.map(frame, concurrency=32)
+    batch = session.tools.echo.last_batch.resume()
+    assert [result.data for result in batch.results] == list(frame["text"])
+
+
+def test_stop_at_any_moment_loses_no_row_and_doubles_none(session):
+    texts = [str(number) for number in range(3000)]
+    stops = 0  # many: where exactly each of them comes is the machine's choice
+    batch = session.tools.echo.map(iter(texts), concurrency=32, wait=False)
+    while not batch.is_done:
+        enough = batch.done + 150
+        pressing = press_stop_when(partial(lambda n: batch.done >= n or batch.is_done, enough))
+        try:
+            batch.resume()
+            pressing.join()
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops > 5
+    assert [result.data for result in batch.results] == texts
+
+
+def test_an_answer_that_cannot_be_looked_up_costs_no_row(session, tmp_path, monkeypatch):
+    texts = [str(number) for number in range(20)]
+    get = Answers.get
+    monkeypatch.setattr(Answers, "get", stopped_at(get, 7, sqlite3.OperationalError("locked")))
+    with pytest.raises(sqlite3.OperationalError):
+        session.tools.echo.map(iter(texts), cache=tmp_path / "answers.sqlite")
+    batch = session.tools.echo.last_batch.resume()
+    assert [result.data for result in batch.results] == texts
+
+
+def stopped_at(function, time, error=KeyboardInterrupt):
+    """The function, which is interrupted the n-th time it is called."""
+    times = itertools.count(1)
+
+    def called(*given, **named):
+        if next(times) == time:
+            raise error
+        return function(*given, **named)
+
+    return called
 
 
 def test_a_call_that_stop_cut_off_is_not_made_again_by_itself(tools):

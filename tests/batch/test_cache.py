@@ -254,6 +254,22 @@ def test_what_a_full_disk_says_comes_out_and_nothing_is_lost(session, tools):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit of POSIX")
+def test_a_function_that_raises_is_not_given_again_what_it_had(session):
+    got = []
+
+    def sink(record) -> None:
+        if len(got) == 3 and not broken:
+            broken.append(record["row"])
+            raise OSError(28, "No space left on device")
+        got.append(record["row"])
+
+    broken = []
+    with pytest.raises(OSError, match="No space"):
+        session.tools.echo.map([str(number) for number in range(12)], sink=sink)
+    session.tools.echo.last_batch.resume()
+    assert sorted(got) == list(range(12))
+
+
 def test_a_file_that_can_grow_no_more_loses_no_line(session, tools, tmp_path):
     import resource
 
