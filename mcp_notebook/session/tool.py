@@ -91,18 +91,21 @@ class Tool:
         self, args: tuple[Any, ...], arguments: dict[str, Any], call: Call | None = None
     ) -> Wait[ToolResult]:
         known = self._definition()
-        if known is not None:
-            # Before anything is sent, and in the frame of the person who wrote the call.
-            Parameters.of(known.name, known.input_schema).bind(args, arguments)
+        # Before anything is sent, and in the frame of the person who wrote the call. It makes
+        # copies: a list that was submitted may be changed in the next line.
+        bound = None if known is None else _bound(known, args, arguments)
         call = call or Call(self._session.name, self.name)
-        return self._session.wait_for_call(self._call(args, arguments, call), call)
 
-    async def _call(
-        self, args: tuple[Any, ...], arguments: dict[str, Any], call: Call
-    ) -> ToolResult:
-        await self._session.connection.ready()
-        tool = self.needed()
-        bound = Parameters.of(tool.name, tool.input_schema).bind(args, arguments)
+        async def work() -> ToolResult:
+            await self._session.connection.ready()
+            tool = self.needed()
+            # The listing may have come, or come anew, meanwhile.
+            ours = bound if bound is not None and tool is known else _bound(tool, args, arguments)
+            return await self._call(tool, ours, call)
+
+        return self._session.wait_for_call(work(), call)
+
+    async def _call(self, tool: mcp_types.Tool, bound: dict[str, Any], call: Call) -> ToolResult:
         call.tool = tool.name
         with self._session.calls.under_way(call):
             return await self.answer(tool, bound, call, progress_callback=call.progress.reported)
@@ -329,3 +332,9 @@ class Tool:
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError("a Tool is live and is not pickled; in other processes: .map(executor=…)")
+
+
+def _bound(
+    tool: mcp_types.Tool, args: tuple[Any, ...], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    return Parameters.of(tool.name, tool.input_schema).bind(args, arguments)

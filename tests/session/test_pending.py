@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mcp_notebook.background import background
 from mcp_notebook.errors import (
     MCPNotebookError,
     RequestTimeoutError,
@@ -15,6 +16,8 @@ from mcp_notebook.errors import (
     ToolFailedError,
 )
 from tests.asking import Noting, asking
+from tests.mapping import session_with
+from tests.peers import serve_tools
 
 
 def until(condition, seconds=10):
@@ -45,6 +48,20 @@ def test_a_call_that_was_started_runs_without_being_waited_for(shop):
 async def test_a_call_that_was_started_can_be_awaited(shop):
     session, _ = shop
     assert (await session.tools.add.submit(2, 3)).data == 5
+
+
+def test_what_was_submitted_may_be_changed_afterwards():
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    with serve_tools(unguarded=True) as server:
+        server.mcp.add_tool(total)
+        with session_with(server.url) as session:
+            tool, numbers = session.wait().tools.total, [1, 2]
+            background().post(time.sleep, 0.3)  # the loop has something else to do
+            pending = tool.submit(numbers)
+            numbers.clear()
+            assert pending.result(30).data == 3
 
 
 def test_a_limit_ends_the_waiting_and_not_the_call(shop):
