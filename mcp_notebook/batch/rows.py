@@ -66,14 +66,15 @@ class Rows:
         if isinstance(given, ValueLike):
             self._open_answer(given.data)
             return
+        self.is_table = hasattr(given, "columns") or hasattr(given, "column_names")
+        if self.is_table and hasattr(given, "iloc"):
+            # What the person does to theirs later changes neither rows to come nor `to_frame`.
+            given = self.frame = given.copy(deep=False)
         self._piece = _pieces(given)
         if self._piece is None:
             self._iterator = _iterator(given)
         if isinstance(given, Sized):
             self.total = len(given)
-        self.is_table = hasattr(given, "columns") or hasattr(given, "column_names")
-        if self.is_table and hasattr(given, "iloc"):
-            self.frame = given
 
     def _open_answer(self, value: Any) -> None:
         """What another tool answered: its table, else its list."""
@@ -147,7 +148,7 @@ def _iterator(given: Any) -> Iterator[Any]:
 
 def _pieces(given: Any) -> Callable[[int], list[Any]] | None:
     """Returns what reads the next rows of a table from a number on, or None where it is none."""
-    if hasattr(given, "iloc") and hasattr(given, "columns"):
+    if hasattr(given, "iloc") and hasattr(given, "columns"):  # pandas
         return lambda start: _records(given, start)
     if hasattr(given, "iter_rows") and hasattr(given, "slice"):  # polars
         return lambda start: list(given.slice(start, CHUNK).iter_rows(named=True))

@@ -8,6 +8,7 @@ Markdown text. `table_of` sees those that are tables beyond doubt (they are show
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ _MAX_CELLS = 50_000_000
 _INT64 = range(-(2**63), 2**63)
 
 _FENCE = re.compile(r"\A\s*```[^\n]*\n(.*?)\n\s*```\s*\Z", re.DOTALL)
+_LINE_END = re.compile(r"\r\n|\n|\r")  # no others: U+2028 may stand in a cell
 _RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")  # GFM, delimiter row
 _BAR = re.compile(r"(?<!\\)\|")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,37})")
@@ -226,8 +228,8 @@ def _json_table(text: str) -> Table | None:
 
 def _text_table(text: str) -> Table | None:
     fenced = _FENCE.match(text)
-    lines = (fenced[1] if fenced else text).strip("\ufeff\r\n").splitlines()
-    cells = _markdown(lines) or _csv(lines)
+    body = (fenced[1] if fenced else text).strip("\ufeff\r\n")
+    cells = _markdown(_LINE_END.split(body)) or _csv(body)
     if cells is None:
         return None
     names = _distinct(cells[0])
@@ -261,13 +263,16 @@ def _bars(line: str) -> list[str]:
     return [cell.strip().replace("\\|", "|") for cell in _BAR.split(line)]
 
 
-def _csv(lines: list[str]) -> list[list[str]] | None:
+def _csv(text: str) -> list[list[str]] | None:
     """The delimiter is the one that gives every line as many cells as the header, at least two."""
-    if len(lines) < 2:
+    head = _LINE_END.split(text, maxsplit=1)[0]
+    if head == text:
         return None
-    for delimiter in sorted(",;\t|", key=lines[0].count, reverse=True):
-        if delimiter not in lines[0]:
+    for delimiter in sorted(",;\t|", key=head.count, reverse=True):
+        if delimiter not in head:
             break
+        # With its line ends: one that stands in quotation marks is a part of the cell (RFC 4180).
+        lines = io.StringIO(text, newline="")
         try:
             rows = [row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
         except csv.Error:

@@ -67,6 +67,15 @@ def test_tables_and_columns_of_every_library_are_rows(session, rows):
     assert batch.to_frame()["text"].tolist() == TEXTS
 
 
+def test_a_frame_that_is_changed_afterwards_changes_no_batch(session):
+    frame = pd.DataFrame({"text": ["a", "b"]})
+    batch = session.tools.echo.map(frame)
+    frame["text"] = ["x", "y"]
+    frame["other"] = 1
+    assert batch.to_frame().columns.tolist() == ["text", "result", "error"]
+    assert batch.to_frame()["text"].tolist() == ["a", "b"]
+
+
 def test_columns_says_which_column_is_which_argument(session):
     frame = pd.DataFrame({"q": ["x", "y"], "text_id": [1, 2]})
     assert [r.data for r in session.tools.echo.map(frame, columns={"q": "text"})] == ["x", "y"]

@@ -36,6 +36,20 @@ def test_the_same_table_is_read_from_every_shape(value):
     assert rows_of(value) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('name,notes\nx,"one\ntwo"\n', "one\ntwo"),
+        ('name;notes\r\nx;"one\r\ntwo"\r\n', "one\r\ntwo"),
+        ("name,notes\nx,one\u2028two\n", "one\u2028two"),
+        ("name\tnotes\nx\tone\x0ctwo\n", "one\x0ctwo"),
+        ("| name | notes |\n|---|---|\n| x | one\u2028two |", "one\u2028two"),
+    ],
+)
+def test_a_cell_of_a_text_is_what_was_written(text, cell):
+    assert rows_of(text) == [{"name": "x", "notes": cell}]
+
+
 def test_a_list_of_scalars_has_one_column():
     assert rows_of({"result": ["x", None]}) == [{"value": "x"}, {"value": None}]
 
