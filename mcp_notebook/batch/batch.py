@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from mcp_notebook.batch import showing
 from mcp_notebook.batch.mapping import Run
@@ -23,7 +23,7 @@ from mcp_notebook.batch.rows import Rows
 from mcp_notebook.batch.sink import JSONLines
 from mcp_notebook.batch.spreading import pool_for, run_of
 from mcp_notebook.batch.work import Row, Terms, Work
-from mcp_notebook.errors import MCPNotebookError, ToolError
+from mcp_notebook.errors import AnswerUseError, MCPNotebookError, ToolError
 from mcp_notebook.redaction import printable
 from mcp_notebook.results import arrow, html, rendering, tables
 from mcp_notebook.schema import names
@@ -210,8 +210,21 @@ class Batch:
     def __iter__(self) -> Iterator[ToolResult]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int) -> ToolResult:
-        """Returns a row's answer, and raises its error if it failed."""
+    @overload
+    def __getitem__(self, number: int) -> ToolResult: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[ToolResult]: ...
+
+    def __getitem__(self, number: int | slice) -> ToolResult | list[ToolResult]:
+        """Returns a row's answer, or those of several, and raises its error if it failed."""
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(len(self)))]
+        if isinstance(number, str):
+            raise AnswerUseError(
+                "The answers of a batch have numbers, and no names.",
+                hint=f"As a table: .to_frame()[{printable(number, 60)!r}]",
+            )
         row = self._kept()[number]
         if row.error is not None:
             raise row.error.with_traceback(None)
@@ -241,9 +254,15 @@ class Batch:
                 answers.append(output)
         frame = self._inputs(outcomes).iloc[places].copy()
         beside = tables.to_frame(answers)
+        below = [""] * (frame.columns.nlevels - 1)
+
+        def add(name: str, values: Any) -> None:
+            free = free_name(name, frame.columns)
+            frame[(free, *below) if below else free] = values
+
         for name in beside.columns:
-            frame[free_name(name, frame.columns)] = beside[name].array
-        frame[free_name("error", frame.columns)] = [outcomes[place].error for place in places]
+            add(name, beside[name].array)
+        add("error", [outcomes[place].error for place in places])
         return frame
 
     def to_arrow(self, *, explode: bool = False) -> pa.Table:

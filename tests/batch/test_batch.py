@@ -11,7 +11,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from mcp_notebook.errors import ToolArgumentError, ToolError, ToolFailedError, UnknownToolError
+from mcp_notebook.errors import (
+    AnswerUseError,
+    ToolArgumentError,
+    ToolError,
+    ToolFailedError,
+    UnknownToolError,
+)
 from mcp_notebook.session.tool import Tool
 from tests.mapping import Answering, Watching, session_with
 
@@ -74,6 +80,24 @@ def test_a_frame_that_is_changed_afterwards_changes_no_batch(session):
     frame["other"] = 1
     assert batch.to_frame().columns.tolist() == ["text", "result", "error"]
     assert batch.to_frame()["text"].tolist() == ["a", "b"]
+
+
+def test_a_frame_with_columns_of_several_levels_keeps_them(session):
+    columns = pd.MultiIndex.from_tuples([("post", "title"), ("post", "likes")])
+    frame = pd.DataFrame([["a", 1], ["b", 2]], columns=columns)
+    table = session.tools.echo.map(frame, columns={("post", "title"): "text"}).to_frame()
+    assert table["post"].equals(frame["post"])
+    assert table[("result", "")].tolist() == ["a", "b"]
+    assert table.columns.nlevels == 2
+
+
+def test_answers_are_had_by_number(session):
+    batch = session.tools.echo.map(["a", "b", "c"])
+    assert batch[-1].data == "c"
+    assert [result.data for result in batch[:2]] == ["a", "b"]
+    with pytest.raises(AnswerUseError) as caught:
+        batch["text"]
+    assert caught.value.hint == "As a table: .to_frame()['text']"
 
 
 def test_columns_says_which_column_is_which_argument(session):
