@@ -252,18 +252,19 @@ class Batch:
             for output in outputs(outcome, explode=explode):
                 places.append(place)
                 answers.append(output)
-        frame = self._inputs(outcomes).iloc[places].copy()
-        beside = tables.to_frame(answers)
-        below = [""] * (frame.columns.nlevels - 1)
+        frame = self._inputs(outcomes).iloc[places]
+        answered = tables.to_frame(answers)
+        columns: dict[str, Any] = {}
+        taken = set(frame.columns.get_level_values(0))
 
         def add(name: str, values: Any) -> None:
-            free = free_name(name, frame.columns)
-            frame[(free, *below) if below else free] = values
+            columns[free := free_name(name, taken)] = values
+            taken.add(free)
 
-        for name in beside.columns:
-            add(name, beside[name].array)
+        for name in answered.columns:
+            add(name, answered[name].array)
         add("error", [outcomes[place].error for place in places])
-        return frame
+        return tables.beside(frame, columns)
 
     def to_arrow(self, *, explode: bool = False) -> pa.Table:
         """Returns what `to_frame` does as an Arrow table, for polars, DuckDB and others.

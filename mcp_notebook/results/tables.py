@@ -117,6 +117,24 @@ def to_frame(value: Any) -> DataFrame:
     return pd.DataFrame(columns, index=pd.RangeIndex(len(table.rows)))
 
 
+def beside(frame: DataFrame, columns: dict[str, Any]) -> DataFrame:
+    """Returns a new DataFrame with further columns behind its own; index and column levels stay.
+
+    Args:
+        frame: Any frame.
+        columns: Values by name, as many as the frame has rows.
+    """
+    import pandas as pd
+
+    # All at once: one by one, pandas warns from the hundredth on.
+    added = pd.DataFrame(columns, index=frame.index)
+    if frame.columns.nlevels > 1:
+        below = [""] * (frame.columns.nlevels - 1)
+        added.columns = pd.MultiIndex.from_tuples([(name, *below) for name in columns])
+    added.columns.names = frame.columns.names
+    return pd.concat([frame, added], axis=1)
+
+
 def _read(value: Any) -> Table | None:
     if isinstance(value, str):
         return _text_table(value)

@@ -91,6 +91,19 @@ def test_a_frame_with_columns_of_several_levels_keeps_them(session):
     assert table.columns.nlevels == 2
 
 
+def test_answers_of_many_members_are_as_many_columns(tools):
+    def wide(n: int) -> dict[str, int]:
+        return {f"c{number}": number * n for number in range(150)}
+
+    tools.mcp.add_tool(wide)
+    with session_with(tools.url) as session:
+        frame = pd.DataFrame({"n": [1, 2]}, index=[3, 3])
+        table = session.wait().tools.wide.map(frame, confirm=False).to_frame()  # without a warning
+    assert table.shape == (2, 152)
+    assert table["c149"].tolist() == [149, 298]
+    assert table.index.tolist() == [3, 3]
+
+
 def test_answers_are_had_by_number(session):
     batch = session.tools.echo.map(["a", "b", "c"])
     assert batch[-1].data == "c"
