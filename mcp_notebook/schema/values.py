@@ -9,7 +9,7 @@ import base64
 import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set, ValuesView
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
@@ -44,7 +44,7 @@ def to_json(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, Enum):
         return to_json(value.value, depth + 1)
-    if type(value).__name__ in {"NAType", "NaTType"}:
+    if _is_missing(value):
         return None
     if isinstance(value, str | int | float | Decimal):
         return _scalar(value)
@@ -63,8 +63,8 @@ def meant(value: Any, types: Collection[str], written: str = "") -> Any:
     """Returns what a value stands for where a schema says what it takes.
 
     A decimal is exact as text, a DataFrame is a list of records, a Series or named tuple an object
-    where no list will do; a duration is ISO 8601 text, and bytes are base64 text, where the schema
-    says that its text is written so.
+    where no list will do; a duration is ISO 8601 text, bytes are base64 text, and midnight (which
+    is how pandas has dates) is a date, where the schema says that its text is written so.
 
     Args:
         value: Any value; one that no rule is for is returned as it is.
@@ -87,9 +87,17 @@ def _as_text(value: Any, written: str) -> str | None:
         return str(value)
     if isinstance(value, timedelta) and written == "duration":
         return _duration(value)
+    if isinstance(value, datetime) and written == "date" and not _is_missing(value):
+        midnight = value.time() == time()
+        return value.date().isoformat() if midnight else None
     if isinstance(value, bytes | bytearray | memoryview) and written in _BASE64:
         return base64.b64encode(value).decode()
     return None
+
+
+def _is_missing(value: Any) -> bool:
+    # pandas.NaT is an instance of datetime, too.
+    return type(value).__name__ in {"NAType", "NaTType"}
 
 
 def _method(value: Any, *names: str) -> Any:

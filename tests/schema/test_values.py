@@ -167,6 +167,13 @@ def test_what_is_refused_tells_what_to_send_instead(value, told):
         (decimal.Decimal("1.10"), ("string",), "decimal", "1.10"),
         (datetime.timedelta(hours=1, microseconds=500_000), ("string",), "duration", "PT3600.5S"),
         (pd.Timedelta("-90s"), ("string",), "duration", "-PT90S"),
+        (pd.Timestamp("2024-05-01"), ("string",), "date", "2024-05-01"),
+        (
+            datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC),
+            ("string", "null"),
+            "date",
+            "2024-05-01",
+        ),
         (b"\xff\x00", ("string",), "base64", "/wA="),
         (bytearray(b"a"), ("string", "null"), "byte", "YQ=="),
         (pd.DataFrame({"a": [1, 2]}), ("array",), "", [{"a": 1}, {"a": 2}]),
@@ -184,6 +191,9 @@ def test_the_schema_tells_what_a_value_stands_for(value, types, written, expecte
     [
         (decimal.Decimal("1.10"), ("number",), ""),
         (datetime.timedelta(1), ("string",), ""),
+        (datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC), ("string",), "date"),
+        (datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC), ("string",), "date-time"),
+        (pd.NaT, ("string",), "date"),
         (b"a", ("string",), "binary"),
         (pd.DataFrame({"a": [1]}), (), ""),
         (pd.DataFrame({"a": [1]}), ("object",), ""),
