@@ -109,12 +109,11 @@ async def test_an_awaited_call_is_answered_too(shop):
 def test_a_call_nobody_waits_for_yet_is_answered_beforehand(shop):
     session, _ = shop
     session.on_question = lambda question: {"name": "Ada"}
-    call = Call("shop", "ask")
-    wait = session.wait_for_call(session.tools.ask._call((), {}, call), call)
+    pending = session.tools.ask.submit()
     done = threading.Event()
-    wait._future.add_done_callback(lambda _: done.set())
-    assert done.wait(10)
-    assert wait.result().data == "Hello Ada"
+    pending._wait._future.add_done_callback(lambda _: done.set())
+    assert done.wait(30)
+    assert pending.result().data == "Hello Ada"
 
 
 # -- front ends -------------------------------------------------------------------------------
