@@ -66,8 +66,7 @@ class Rows:
         if isinstance(given, ValueLike):
             self._open_answer(given.data)
             return
-        self.is_table = hasattr(given, "columns") or hasattr(given, "column_names")
-        if self.is_table and hasattr(given, "iloc"):
+        if hasattr(given, "iloc") and hasattr(given, "columns"):
             # What the person does to theirs later changes neither rows to come nor `to_frame`.
             given = self.frame = given.copy(deep=False)
         self._piece = _pieces(given)
@@ -75,6 +74,7 @@ class Rows:
             self._iterator = _iterator(given)
         if isinstance(given, Sized):
             self.total = len(given)
+        self.is_table = _has_columns(given)
 
     def _open_answer(self, value: Any) -> None:
         """What another tool answered: its table, else its list."""
@@ -143,7 +143,13 @@ def _iterator(given: Any) -> Iterator[Any]:
         if isinstance(given, Mapping):
             hint += " For columns: map(pd.DataFrame(columns)); for one call: TOOL(**arguments)"
         raise ToolError(f"map() takes rows, not {found}.", hint=hint)
+    if _has_columns(given):  # a loop over such a thing may give the names of its columns
+        raise ToolError(f"A {type(given).__name__} is not read here.", hint=f"Rows are {_FORMS}.")
     return iter(given)
+
+
+def _has_columns(given: Any) -> bool:
+    return hasattr(given, "columns") or hasattr(given, "column_names")
 
 
 def _pieces(given: Any) -> Callable[[int], list[Any]] | None:

@@ -163,6 +163,17 @@ def test_what_has_no_rows_is_refused_at_once(session, rows):
         session.tools.echo.map(rows)
 
 
+def test_a_table_of_a_kind_that_is_not_read_is_refused_by_its_name(session):
+    class Lazy(list):
+        columns = ("text",)
+
+    with pytest.raises(ToolError, match="A Lazy is not read here") as caught:
+        session.tools.echo.map(Lazy(["text"]))
+    assert "an Arrow table" in caught.value.hint
+    with pytest.raises(ToolError, match="not LazyFrame"):
+        session.tools.echo.map(pl.LazyFrame({"text": ["a"]}))
+
+
 def test_a_generator_is_read_in_the_callers_thread_and_only_as_far_as_needed(session):
     threads, read = set(), []
 
