@@ -341,7 +341,10 @@ def _series(values: list[Any]) -> Series[Any]:
 def _times(values: list[Any], present: list[str]) -> Series[Any]:
     import pandas as pd
 
-    plain = pd.Series(values, dtype="str")
+    try:
+        plain = pd.Series(values, dtype="str")
+    except UnicodeEncodeError:  # half of a surrogate pair, where a server has cut a text
+        return pd.Series(values, dtype=object)
     if all(_DATE.fullmatch(text) for text in present):
         zoned = False
     else:

@@ -139,6 +139,11 @@ def test_an_impossible_date_stays_text():
     assert list(frame["day"]) == ["2026-02-30", "2026-02-01"]
 
 
+def test_a_text_that_was_cut_in_the_middle_of_an_emoji_stays_as_it_is():
+    frame = to_frame([{"a": "cut \ud83d"}, {"a": "whole"}])
+    assert frame["a"].tolist() == ["cut \ud83d", "whole"]
+
+
 def test_nested_values_and_huge_numbers_stay_objects():
     frame = to_frame([{"o": {"x": 1}, "n": 10**30}, {"o": [1, 2], "n": 1}])
     assert frame["o"][0] == {"x": 1}
