@@ -92,7 +92,13 @@ class Watch:
     def __iter__(self) -> Iterator[ResourceResult]:
         """Yields the resource after each change, until the watch is closed."""
         while not self._task.done():
-            yield self.wait()
+            try:
+                changed = self.wait()
+            except MCPNotebookError:
+                if self._task.cancelled():  # closed while it was waited for
+                    return
+                raise
+            yield changed
 
     def close(self) -> None:
         """Ends the watch."""

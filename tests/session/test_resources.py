@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from mcp_types import (
     BlobResourceContents,
@@ -210,6 +212,12 @@ def test_a_watched_resource_is_read_again_when_the_server_says_so(session, tools
     assert not watch.is_open
     with pytest.raises(MCPNotebookError, match="not watched any more"):
         watch.wait(30)
+
+
+def test_going_through_the_changes_ends_when_the_watch_is_closed(session):
+    with watched(session) as watch:
+        threading.Timer(0.2, watch.close).start()
+        assert list(watch) == []
 
 
 def test_waiting_for_a_change_has_an_end(session):
