@@ -17,13 +17,28 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 @contextlib.contextmanager
-def stop_reaches_us() -> Iterator[None]:
+def stop_reaches_us() -> Iterator[Callable[[], None]]:
     """Has Stop raise `KeyboardInterrupt` in the block, if it runs in the main thread.
 
     In a cell that contains ``await``, IPython's own handler cannot interrupt a blocking wait.
+
+    Yields:
+        A function to be called now and then, which raises the `KeyboardInterrupt` of a Stop that
+        was lost: where it comes in a finalizer or a weak reference's callback, Python prints it
+        and goes on.
     """
-    with _handled_by(signal.default_int_handler):
-        yield
+    pressed: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    with _handled_by(interrupt):
+        yield check
 
 
 @contextlib.contextmanager

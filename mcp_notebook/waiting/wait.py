@@ -135,7 +135,7 @@ class Wait(Generic[T]):
         self._refuse_inside()
         self.waited = True
         try:
-            with stop_reaches_us():
+            with stop_reaches_us() as check_stop:
                 if (
                     Wait.nested is not None
                     and threading.current_thread() is threading.main_thread()
@@ -144,6 +144,7 @@ class Wait(Generic[T]):
                 while not self._future.done():
                     self._woken.wait(TICK)
                     self._woken.clear()
+                    check_stop()
                     self._attend()
         except BaseException as error:
             self._future.cancel()
@@ -167,10 +168,11 @@ class Wait(Generic[T]):
         self.waited = True
         end = time.monotonic() + seconds
         try:
-            with stop_reaches_us():
+            with stop_reaches_us() as check_stop:
                 while not self._future.done() and (left := end - time.monotonic()) > 0:
                     self._woken.wait(min(TICK, left))
                     self._woken.clear()
+                    check_stop()
                     self._attend()
         except BaseException as error:
             self._future.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 import threading
 import time
 
@@ -94,6 +95,21 @@ def test_stop_ends_the_wait_and_cancels_the_work(loop):
     assert work.ended.wait(5)
     assert work.cancelled
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_stop_that_comes_in_a_finalizer_is_not_lost(loop, monkeypatch):
+    class Dropped:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: lost.append(what.exc_type))
+    work = Work()
+    with pytest.raises(KeyboardInterrupt):
+        Wait(work(), look=lambda: Dropped() and None, on=loop).result()
+    assert lost == [KeyboardInterrupt]  # Python prints it and goes on
+    assert work.ended.wait(5)
+    assert work.cancelled
 
 
 def test_stop_reaches_a_wait_whose_handler_was_taken_away(loop):
