@@ -46,8 +46,8 @@ class News:
         changes: How often each of the other lists has changed.
         readers: Called with the tools when they have been listed; must not block.
         listings: Called when one of the other lists has changed; must not block.
-        watchers: Called with the address of a resource that has changed, and what each of them
-            watches; must not block.
+        watchers: Called with the address of a resource that has changed, until 2025-11-25, and what
+            each of them watches; must not block.
         subscribing: Held while a subscription is made or ended, until 2025-11-25: requests that
             are under way at once may arrive in either order.
     """

@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import (
     EmptyResult,
     SubscribeRequest,
@@ -146,8 +147,7 @@ class Watch:
             await self._signal.wait()
 
     async def _keep(self) -> None:
-        news, lost = self._connection.news, 0
-        news.watchers[self._told] = self.uri
+        lost = 0
         try:
             while True:
                 line = await self._connection.ready()
@@ -164,7 +164,6 @@ class Watch:
         except MCPNotebookError as error:
             self.failure = error.with_traceback(None)
         finally:
-            news.watchers.pop(self._told, None)
             self._signal.fire()
 
     async def _follow(self, line: Line) -> None:
@@ -202,15 +201,20 @@ class Watch:
 
     async def _subscribe(self, line: Line) -> None:
         request = SubscribeRequest(params=SubscribeRequestParams(uri=self.uri))
-        async with self._connection.news.subscribing:
-            await line.client.session.send_request(request, EmptyResult)
-        self._begin()
+        news = self._connection.news
+        news.watchers[self._told] = self.uri
         try:
+            async with news.subscribing:
+                await line.client.session.send_request(request, EmptyResult)
+            self._begin()
             await line.over.wait()
         except asyncio.CancelledError:
-            with suppress(Exception):
-                await asyncio.wait_for(self._unsubscribe(line.client), GOODBYE)
+            if self._begun:
+                with suppress(Exception):
+                    await asyncio.wait_for(self._unsubscribe(line.client), GOODBYE)
             raise
+        finally:
+            news.watchers.pop(self._told, None)
 
     async def _unsubscribe(self, client: Client) -> None:
         # The server knows one subscription per session and address; another watch may need it.
@@ -225,8 +229,10 @@ class Watch:
         with suppress(RuntimeError, TimeoutError):  # SubscriptionLost: it is made again
             async with client.listen(resource_subscriptions=[self.uri]) as subscription:
                 self._begin()
-                async for _ in subscription:
-                    pass  # every notification goes to `News` as well, which tells this watch
+                # `News` hears of every event as well, but once for each that listens.
+                async for event in subscription:
+                    if isinstance(event, ResourceUpdated):
+                        self._told(event.uri)
 
     def _begin(self) -> None:
         self._begun = True

@@ -238,6 +238,16 @@ def test_closing_tells_the_server(session, tools):
     tools.wait_until(lambda: watches(tools) == 0)
 
 
+def test_two_watches_count_a_change_once_each(session, tools):
+    with watched(session) as one, watched(session) as other:
+        for text in ("second", "third"):
+            tools.change_note(text)
+            assert [watch.wait(30).text for watch in (one, other)] == [text, text]
+        with pytest.raises(RequestTimeoutError):
+            one.wait(0.3)
+        assert (one.changes, other.changes) == (2, 2)
+
+
 def test_closing_one_of_two_watches_leaves_the_other(session, tools):
     with watched(session) as kept:
         with watched(session) as other:
