@@ -151,11 +151,11 @@ def _container(value: Any, depth: int) -> Any:
     if isinstance(value, Sequence | Set | ValuesView):
         return [to_json(item, depth + 1) for item in value]
     kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if kind in {"M", "m"} and not hasattr(value, "__len__"):
-        return _numpy_time(value, kind)
-    if kind == "M" and getattr(value, "ndim", 0) == 1:
+    if kind in {"M", "m"}:
         # An array's own `tolist` gives nanoseconds as integers.
-        return [to_json(item, depth + 1) for item in value]
+        if getattr(value, "ndim", 0):
+            return [to_json(item, depth + 1) for item in value]
+        return _numpy_time(value, kind)
     if hasattr(value, "dtype") and callable(listed := _method(value, "to_list", "tolist")):
         return to_json(listed(), depth + 1)
     raise NotJSONError(_refusal(value))
