@@ -139,7 +139,7 @@ class Properties:
     Attributes:
         schemas: Each property's schema, in the schema's order.
         required: The names that must be there.
-        extra: Whether other names are invited (``additionalProperties``, ``patternProperties``).
+        extra: Whether other names are invited (``additionalProperties`` and its like).
         closed: Whether other names are forbidden.
     """
 
@@ -181,10 +181,10 @@ class SchemaReader:
         if isinstance(named, dict):
             found.schemas.update(named)
         found.required.extend(_strings(schema.get("required")))
-        rest = schema.get("additionalProperties")
-        found.closed = rest is False
-        found.extra = (
-            rest is True or isinstance(rest, dict) or bool(schema.get("patternProperties"))
+        rest = [schema.get(f"{which}Properties") for which in ("additional", "unevaluated")]
+        found.closed = rest[0] is False
+        found.extra = bool(schema.get("patternProperties")) or any(
+            said is True or isinstance(said, dict) for said in rest
         )
         parts = _list(schema.get("allOf"))
         if "$ref" in schema:
@@ -196,6 +196,7 @@ class SchemaReader:
             found.add(inner, "allOf")
             found.required.extend(inner.required)
         self._collect_alternatives(schema, found, depth)
+        self._collect_conditional(schema, found, depth)
         for name in found.required:
             found.schemas.setdefault(name, True)
         return found
@@ -215,12 +216,29 @@ class SchemaReader:
                 everywhere = set.intersection(*(set(branch.required) for branch in branches))
                 found.required.extend(name for name in branches[0].required if name in everywhere)
 
+    def _collect_conditional(self, schema: dict[str, Any], found: Properties, depth: int) -> None:
+        """Takes in names that may be given, but only together with others."""
+        parts = [schema.get("then"), schema.get("else")]
+        for keyword in ("dependentSchemas", "dependencies"):  # draft-07 has the latter
+            depending = schema.get(keyword)
+            parts += depending.values() if isinstance(depending, dict) else []
+        joined = Properties()
+        for part in parts:
+            inner = self._collect(part, depth + 1) if isinstance(part, dict) else None
+            if inner is not None:
+                joined.add(inner, "anyOf")
+        found.extra = found.extra or joined.extra
+        for name, said in joined.schemas.items():
+            found.schemas.setdefault(name, said)
+
     def shape(self, schema: Any, depth: int = 0) -> Shape:
         """Returns what fits the schema, as far as its plain keywords tell."""
         if not self._may_go_on(depth) or not isinstance(schema, dict):
             return Shape()
         shape = _own_shape(schema)
-        if "array" in shape.types and isinstance(schema.get("items"), dict):
+        # Behind prefixItems, items is for the rest only (2020-12, §10.3.1.2).
+        alike = isinstance(schema.get("items"), dict) and "prefixItems" not in schema
+        if "array" in shape.types and alike:
             shape = replace(shape, items=self.shape(schema["items"], depth + 1))
         if "$ref" in schema:
             shape = _both(shape, self.shape(self.resolve(schema["$ref"]), depth + 1))

@@ -33,6 +33,10 @@ def shape(schema):
         ({"const": 3}, Literal[3]),
         ({"type": "array", "items": {"type": "integer"}}, list[int]),
         ({"type": "array"}, list),
+        (
+            {"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "integer"}},
+            list,
+        ),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, str | None),
         (
             {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
@@ -107,6 +111,29 @@ def test_properties_are_collected_through_references_and_parts():
     ).properties()
     assert list(found.schemas) == ["own", "base", "part", "one", "both", "two"]
     assert set(found.required) == {"base", "part", "both"}
+
+
+@pytest.mark.parametrize(
+    "conditional",
+    [
+        {"if": {"required": ["own"]}, "then": {"properties": {"more": {}}, "required": ["more"]}},
+        {"if": {"required": ["own"]}, "then": True, "else": {"properties": {"more": {}}}},
+        {"dependentSchemas": {"own": {"properties": {"more": {}}}}},
+        {"dependencies": {"own": {"properties": {"more": {}}}, "other": ["own"]}},
+    ],
+)
+def test_a_name_that_only_sometimes_counts_is_known_and_never_demanded(conditional):
+    own = {"type": "string"}
+    found = SchemaReader({"properties": {"own": own}, **conditional}).properties()
+    assert found.schemas == {"own": own, "more": {}}
+    assert found.required == []
+
+
+@pytest.mark.parametrize("keyword", ["additionalProperties", "unevaluatedProperties"])
+def test_other_names_may_be_invited(keyword):
+    for said, invited in ((True, True), ({"type": "string"}, True), (False, False)):
+        found = SchemaReader({"properties": {"own": {}}, keyword: said}).properties()
+        assert found.extra is invited
 
 
 @pytest.mark.parametrize(
